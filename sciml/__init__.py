@@ -1,0 +1,1 @@
+"""sciml: PDE surrogates and PDE solvers."""
