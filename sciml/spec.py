@@ -6,7 +6,7 @@ written nowhere else.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Self, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Int, Num, Shaped
@@ -107,7 +107,7 @@ class DatasetSpec:
         """Whether outputs can be fed back as inputs, so that a rollout is defined."""
         return self.dt is not None and self.in_fields == self.out_fields
 
-    def at(self, resolution: tuple[int, ...]) -> Self:
+    def at(self, resolution: tuple[int, ...]) -> "DatasetSpec":
         """The same data set on another grid."""
         return replace(self, resolution=resolution)
 
@@ -118,7 +118,7 @@ class DatasetSpec:
         return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, Any]) -> "DatasetSpec":
         """Rebuild a spec from `to_dict` (also after a round trip through JSON)."""
         values = dict(data)
         box = {k: tuple(v) for k, v in values.pop("domain").items()}
@@ -162,7 +162,7 @@ class Batch:
         dtype: torch.dtype | None = None,
         *,
         non_blocking: bool = False,
-    ) -> Self:
+    ) -> "Batch":
         """The batch on another device; `dtype` converts floating-point members only."""
         moved: dict[str, Any] = {}
         for item in fields(self):

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class SurrogateModel(nn.Module, ABC):
 
     arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: Any, **kwargs: Any) -> "SurrogateModel":
         """Record the constructor arguments, defaults included."""
         instance = super().__new__(cls)
         bound = inspect.signature(cls.__init__).bind_partial(instance, *args, **kwargs)
@@ -48,7 +48,7 @@ class SurrogateModel(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_spec(cls, spec: DatasetSpec) -> Self:
+    def from_spec(cls, spec: DatasetSpec) -> "SurrogateModel":
         """Build the model that fits a data set; subclasses add their hyper-parameters.
 
         Raises:
@@ -91,7 +91,7 @@ class SurrogateModel(nn.Module, ABC):
         if u.shape[1] != self.in_channels:
             raise ValueError(
                 f"{name}: expected {self.in_channels} input channels, got {u.shape[1]} in "
-                f"shape {tuple(u.shape)}; pass the fields and history that the model was trained on"
+                f"shape {tuple(u.shape)}; pass the fields and history it was trained on"
             )
         if not u.is_floating_point():
             raise TypeError(

@@ -1,0 +1,334 @@
+"""The command line: `python train.py model=lsm dataset=navier_stokes`; `sciml` once installed.
+
+The only file of the library that knows Hydra. It checks what was typed before anything is made,
+builds plain objects from the configuration, and joins data, training and evaluation.
+"""
+
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.loggers import Logger
+
+from sciml.data.plan import DatasetPlan
+from sciml.evaluation.judge import judge
+from sciml.evaluation.report import summary_line, write_environment
+from sciml.nn.model import SurrogateModel
+from sciml.spec import DatasetSpec
+from sciml.training.checkpoint import write_atomically
+from sciml.training.fit import fit
+from sciml.training.loggers import finish, log_config
+from sciml.training.normalized import NormalizedModel, check_normalization
+from sciml.training.options import TrainerOptions
+
+log = logging.getLogger(__name__)
+
+_INSTALLED = Path(__file__).parent / "conf"
+CONFIG_DIR = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf"
+OWN_ERRORS = (
+    ArithmeticError, ValueError, TypeError, OSError, HydraException, OmegaConfBaseException,
+)  # fmt: skip
+
+
+class CommandLineError(ValueError):
+    """Something on the command line that cannot be meant; the message names what can."""
+
+
+def main() -> None:
+    """Console entry point; ends with status 2 and one line when the command line is wrong."""
+    OmegaConf.register_new_resolver(
+        "sciml.run_folder", lambda resume, new: resume or new, replace=True
+    )
+    try:
+        sys.argv[1:] = with_saved_overrides(sys.argv[1:])
+        check_command_line(sys.argv[1:])
+    except CommandLineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")(run)()
+
+
+# ------------------------------------------------- one run
+
+
+def run(config: DictConfig) -> float | None:
+    """Run one configured task; a known kind of error ends with one line instead of a trace."""
+    try:
+        return Task(config).run()
+    except OWN_ERRORS as error:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        log.error("error: %s", _cause(error))
+        raise SystemExit(1) from None
+
+
+class Task:
+    """One run: every object is built and checked first, then data are made, then it trains.
+
+    Args:
+        config: The composed configuration.
+
+    Raises:
+        ValueError: If model, data set and objective do not go together, in words.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+        self.folder = Path(HydraConfig.get().runtime.output_dir)
+        log.info("scale=%s: %s (another with scale=%s)", *config.scale.values())
+        self.seed = int(config.seed)
+        torch.manual_seed(self.seed)
+        self.plan: DatasetPlan = _build(config.dataset)
+        spec = self.plan.spec()
+        self.model = self._model(spec)
+        self.objective = _build(config.objective)
+        self.objective.check_spec(spec)
+        self.optimizer = _build(config.optimizer)
+        self.scheduler = _build(config.scheduler)
+        self.trainer = dict(config.trainer) | {"seed": self.seed}
+        TrainerOptions.parse(self.trainer).budget()
+        self.normalization = dict(config.normalization)
+        check_normalization(spec, **self.normalization)
+        self.forecasters = self.plan.forecasters()
+        self.loggers: list[Logger] = _build(config.logger, folder=str(self.folder))
+
+    def run(self) -> float | None:
+        """Make data, train, evaluate and report; returns the value that a sweep minimises."""
+        self._write_description()
+        log_config(self.loggers, _plain(self.config))
+        data = self.plan.open(self.seed)
+        report = fit(
+            NormalizedModel.from_data(self.model, data, **self.normalization),
+            data,
+            self.objective,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            logger=self.loggers,
+            resume=self.config.resume,
+            folder=self.folder,
+            **self.trainer,
+        )
+        if report.interrupted:
+            finish(self.loggers)
+            log.warning("interrupted; continue with resume=%s", self.folder)
+            return None
+        name = _choice("model")
+        metrics = judge(
+            report, data, self.forecasters, self.loggers, name=name, **self.config.evaluation
+        )
+        finish(self.loggers)
+        log.info(summary_line(metrics, self.folder))
+        return metrics.get(self.config.optimize)
+
+    def _model(self, spec: DatasetSpec) -> SurrogateModel:
+        try:
+            model: SurrogateModel = _build(self.config.model, _partial_=True)(spec)
+        except (InstantiationException, ValueError, TypeError) as error:
+            raise ValueError(
+                f"model={_choice('model')} dataset={_choice('dataset')}: {_cause(error)}; "
+                f"data sets that this model accepts: {', '.join(self._accepted()) or 'none'}"
+            ) from error
+        return model
+
+    def _accepted(self) -> list[str]:
+        """Data sets of the configuration for which the model can be built."""
+        accepted = []
+        loader = GlobalHydra.instance().config_loader()
+        for name in loader.get_group_options("dataset"):
+            overrides = [f"dataset={name}", f"scale={self.config.scale.name}"]
+            node = loader.load_configuration("config", overrides, RunMode.RUN).dataset
+            try:
+                _build(self.config.model, _partial_=True)(_build(node).spec())
+            except (InstantiationException, ValueError, TypeError):
+                continue
+            accepted.append(name)
+        return accepted
+
+    def _write_description(self) -> None:
+        """What was asked for and on what machine, before anything can go wrong."""
+        text = OmegaConf.to_yaml(self.config, resolve=True)
+        write_atomically(self.folder / "config.yaml", lambda path: path.write_text(text))
+        write_environment(self.folder, self.seed)
+
+
+def _choice(group: str) -> str:
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    return {str(key): plain[key] for key in plain} if isinstance(plain, dict) else {}
+
+
+def _build(node: DictConfig, **options: Any) -> Any:
+    """The object that a node describes, from plain values only."""
+    return instantiate(node, _convert_="all", **options)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The library's own error behind one of Hydra's."""
+    while isinstance(error, HydraException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+# ------------------------------------------------- checks before anything is made
+
+
+def with_saved_overrides(arguments: Sequence[str]) -> list[str]:
+    """Complete ``resume=RUN_FOLDER`` by what that run was started with.
+
+    What is typed again wins over what was saved, so that a budget can be raised.
+
+    Raises:
+        CommandLineError: If the folder is not that of a run.
+    """
+    folders = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
+    if not folders or folders[-1] in ("", "null"):
+        return list(arguments)
+    saved = Path(folders[-1]) / ".hydra" / "overrides.yaml"
+    if not saved.is_file():
+        raise CommandLineError(
+            f"resume={folders[-1]}: expected a run folder, found no {saved}; "
+            "give the folder= that the interrupted run printed"
+        )
+    typed = {a.partition("=")[0] for a in arguments}
+    earlier = [str(item) for item in OmegaConf.load(saved)]
+    return [a for a in earlier if a.partition("=")[0] not in typed] + list(arguments)
+
+
+def check_command_line(arguments: Sequence[str]) -> None:
+    """Refuse misspelt groups, choices, options and values of the wrong type.
+
+    Raises:
+        CommandLineError: Naming the nearest valid spelling or the expected type.
+    """
+    written = [a for a in arguments if not a.startswith("-")]
+    try:
+        overrides = OverridesParser.create().parse_overrides(written)
+    except HydraException as error:
+        raise CommandLineError(
+            f"cannot read {' '.join(written)!r}: {str(error).splitlines()[0]}; write "
+            "name=value, and quote values that hold spaces, commas or equal signs"
+        ) from None
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        groups = set(_groups())
+        chosen = [o for o in overrides if _key(o) in groups]
+        for override in chosen:
+            _check_choice(override)
+        base = hydra.compose("config", overrides=[_first_choice(o) for o in chosen])
+    for override in overrides:
+        name = _key(override)
+        if name not in groups and not name.startswith("hydra"):
+            _check_option(override, base, groups)
+
+
+def _groups(parent: str = "") -> Iterator[str]:
+    loader = GlobalHydra.instance().config_loader()
+    for name in loader.list_groups(parent):
+        group = f"{parent}/{name}" if parent else name
+        if group.split("/")[0] != "hydra":
+            yield group
+            yield from _groups(group)
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return list(override.sweep_iterator())
+    return [override.value()]
+
+
+def _first_choice(override: Override) -> str:
+    return f"{_key(override)}={_values(override)[0]}"
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    found = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"did you mean {found[0]!r}? " if found else ""
+
+
+def _check_choice(override: Override) -> None:
+    group = _key(override)
+    options = sorted(GlobalHydra.instance().config_loader().get_group_options(group))
+    for value in _values(override):
+        if str(value) not in options:
+            raise CommandLineError(
+                f"{group}={value}: there is no such {group}; {_nearest(str(value), options)}"
+                f"valid: {', '.join(options)}"
+            )
+
+
+def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in node:
+        name = f"{prefix}{key}"
+        yield name
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _leaves(child, f"{name}.")
+
+
+def _check_option(override: Override, base: DictConfig, groups: set[str]) -> None:
+    name = _key(override)
+    known = list(_leaves(base))
+    if override.is_add() and name.split(".")[0] in base:
+        return  # +model.option=1 hands a new argument to a constructor, which checks it
+    if name not in known:
+        candidates = [*known, *groups]
+        raise CommandLineError(
+            f"{name}: there is no such option; {_nearest(name, candidates)}"
+            f"--cfg job prints every option, --help the groups"
+        )
+    if override.is_delete():
+        return
+    default = OmegaConf.select(base, name)
+    for value in _values(override):
+        _check_type(name, value, default)
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Compare with the default's type; an option whose default is null takes anything."""
+    if value is None or default is None or (isinstance(value, str) and "${" in value):
+        return
+    accepted: tuple[type, ...] = (type(default),)
+    if isinstance(default, bool):
+        accepted = (bool,)
+    elif isinstance(default, int):
+        accepted = (int,)
+    elif isinstance(default, float):
+        accepted = (int, float)
+    elif OmegaConf.is_list(default):
+        accepted = (list,)
+    elif OmegaConf.is_dict(default):
+        accepted = (dict,)
+    elif isinstance(default, str):
+        accepted = (str, object) if default == "" else (str,)
+    wrong = not isinstance(value, accepted) or (
+        isinstance(value, bool) and bool not in accepted
+    )
+    if wrong:
+        names = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+        names |= {list: "a list such as [1, 2]", dict: "a mapping such as {a: 1}"}
+        raise CommandLineError(
+            f"{name}: expected {names[accepted[-1]]} like the default {default!r}, "
+            f"got {value!r}"
+        )

@@ -1,0 +1,273 @@
+"""Windows of trajectories as batches, read straight into one buffer."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from sciml.data.sources import open_source
+from sciml.data.sources.base import Source
+from sciml.data.sources.resident import ResidentSource, fits_in_memory
+from sciml.data.splits import DEFAULT_SHARES, Share, trajectory_splits
+from sciml.data.windows import WindowIndex, Windows
+from sciml.spec import Batch, DatasetSpec
+from sciml.typing import StrPath
+
+RESIDENCES = ("auto", "stream", "ram")
+"""Where frames live: files, memory, or memory when that is faster and they fit."""
+
+
+class WindowOptions(TypedDict, total=False):
+    """Options of `Windows`, all of them optional."""
+
+    history: int
+    horizon: int
+    stride: int
+    first: int
+    per_trajectory: int | None
+
+
+def open_dataset(
+    path: StrPath,
+    *,
+    split: str | None = None,
+    splits: Mapping[str, Share] | None = None,
+    root: StrPath = "data",
+    format: str | None = None,  # noqa: A002  the public name of the option
+    residence: str = "auto",
+    **windows: Unpack[WindowOptions],
+) -> "WindowedDataset":
+    """Open a data set of any known format as windowed samples.
+
+    Args:
+        path: A file, a folder, or a plain name, which is looked up here, in `root` and in the
+            folder that the environment variable ``SCIML_DATA`` names.
+        split: Only the trajectories of this split; all of them by default.
+        splits: Shares of the splits (see `trajectory_splits`), instead of those that the files
+            have, or else 80, 10 and 10 percent as The Well's.
+        root: Folder of data sets.
+        format: Format name, to override the detection by content.
+        residence: ``"ram"`` keeps frames in memory after the first read, ``"stream"`` reads
+            files every time. ``"auto"`` keeps them when the files cannot be memory-mapped and
+            all frames need less than a quarter of the available memory.
+        windows: Options of `Windows`: history, horizon, stride, first, per_trajectory.
+
+    Raises:
+        FileNotFoundError: If there is no such data set, or no data in it.
+        ValueError: If the files are damaged, or hold no window or split as asked for.
+    """
+    if residence not in RESIDENCES:
+        raise ValueError(
+            f"open_dataset: expected a residence of {RESIDENCES}, got {residence!r}; use auto"
+        )
+    source = open_source(_look_up(path, root), format=format)
+    if splits is None:
+        named = source.splits or trajectory_splits(source.num_trajectories, DEFAULT_SHARES)
+    else:
+        named = trajectory_splits(source.num_trajectories, splits)
+    keep = residence == "ram" or (
+        residence == "auto" and not source.memory_mapped and fits_in_memory(source)
+    )
+    dataset = WindowedDataset(
+        ResidentSource(source) if keep else source, Windows(**windows), splits=named
+    )
+    return dataset if split is None else dataset.split(split)
+
+
+def _look_up(path: StrPath, root: StrPath) -> Path:
+    """The path itself if it exists, else the entry of a data folder that a plain name means."""
+    target = Path(path)
+    folders = [Path(root)]
+    if "SCIML_DATA" in os.environ:
+        folders.append(Path(os.environ["SCIML_DATA"]))
+    if target.exists() or len(target.parts) != 1:
+        return target
+    candidates = [folder / target for folder in folders]
+    # with nothing found, the error below names the nearest entry of the first data folder
+    fallback = candidates[0] if folders[0].is_dir() else target
+    return next((candidate for candidate in candidates if candidate.exists()), fallback)
+
+
+@final
+class WindowedDataset(Dataset[Batch]):
+    """Samples of h input and t target frames of the trajectories of a source.
+
+    A batch is one buffer (b, h + t, c, *space) that the source fills in the order of the files;
+    inputs and targets are views of it. There are no tensors of single samples and nothing to
+    collate: give `torch.utils.data.DataLoader` a `collate_fn` that returns its argument, or use
+    `sciml.data.loader.BatchLoader`.
+
+    Args:
+        source: The trajectories.
+        windows: Frames of a sample.
+        splits: Named splits of the source's trajectories; the source's own by default.
+        trajectories: Numbers, in the source, of the trajectories in use; all by default.
+
+    Raises:
+        ValueError: If no trajectory is long enough for a window.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        windows: Windows | None = None,
+        *,
+        splits: Mapping[str, range] | None = None,
+        trajectories: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> None:
+        self.source = source
+        self.windows = windows or Windows()
+        if trajectories is None:
+            trajectories = range(source.num_trajectories)
+        self.trajectories = np.asarray(trajectories, np.int64)
+        self._splits = dict(source.splits if splits is None else splits)
+        self._index = WindowIndex(self.windows, self.lengths)
+        if not len(self._index):
+            longest = int(self.lengths.max(initial=0))
+            raise ValueError(
+                "WindowedDataset: expected a trajectory of at least "
+                f"{self.windows.first + self.windows.span} frames for {self.windows}, got at "
+                f"most {longest} frames in {source.spec.name}; lower history, horizon, stride "
+                "or first"
+            )
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """Self-description as a model sees it: with the history and stride of the windows."""
+        spec = self.source.spec
+        dt = None if spec.dt is None else spec.dt * self.windows.stride
+        return replace(spec, history=self.windows.history, dt=dt)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of frames of each trajectory in use."""
+        return self.source.lengths[self.trajectories]
+
+    @property
+    def num_trajectories(self) -> int:
+        """Number of trajectories in use."""
+        return len(self.trajectories)
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """Splits that `split` can take; none once a split was taken."""
+        return tuple(self._splits)
+
+    def split(self, name: str) -> "WindowedDataset":
+        """The same windows of one split's trajectories.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
+        if name not in self._splits:
+            raise ValueError(
+                f"WindowedDataset.split: expected one of {list(self.split_names)}, got "
+                f"{name!r}; take a split of the whole data set, or define it with splits="
+            )
+        chosen = self._splits[name]
+        return WindowedDataset(self.source, self.windows, splits={}, trajectories=chosen)
+
+    def windowed(self, **windows: Unpack[WindowOptions]) -> "WindowedDataset":
+        """Other windows of the same trajectories; what is not named stays as it is."""
+        return WindowedDataset(
+            self.source,
+            replace(self.windows, **windows),
+            splits=self._splits,
+            trajectories=self.trajectories,
+        )
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self._index)
+
+    @override
+    def __getitem__(self, index: int) -> Batch:
+        """One sample, as a batch of one."""
+        return self.batch([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A batch; the name is the one that `torch.utils.data.DataLoader` looks for."""
+        return self.batch(indices)
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Read windows by number, in one pass over the files in the order of their positions.
+
+        Args:
+            indices: Window numbers; negative ones count from the end.
+
+        Returns:
+            The samples in the order asked for, in host memory (pinned once CUDA is in use).
+
+        Raises:
+            IndexError: If a number is out of range.
+        """
+        numbers = np.asarray(indices, np.int64)
+        numbers = np.where(numbers < 0, numbers + len(self), numbers)
+        if numbers.size == 0 or numbers.min() < 0 or numbers.max() >= len(self):
+            raise IndexError(
+                f"WindowedDataset.batch: expected window numbers below {len(self)}, got "
+                f"{np.asarray(indices).tolist()}; see len()"
+            )
+        position, start = self._index.locate(numbers)
+        trajectory = self.trajectories[position]
+        frames = self._read_frames(trajectory, start)
+        history = self.windows.history
+        return Batch(
+            # frames and channels lie next to each other, so that flattening them is a view
+            inputs=frames[:, :history].flatten(1, 2),
+            targets=frames[:, history:],
+            index=torch.from_numpy(np.stack([trajectory, start], axis=1)),
+            **self._read_rest(trajectory, start),
+        )
+
+    def _read_frames(self, trajectory: NDArray[np.int64], start: NDArray[np.int64]) -> Tensor:
+        """Frames (b, h + t, c, *space)."""
+        spec = self.source.spec
+        span, stride = self.windows.span, self.windows.stride
+        shape = (len(start), self.windows.frames, spec.frame_channels, *spec.resolution)
+        frames = torch.empty(shape, dtype=torch.float32, pin_memory=_cuda_in_use())
+        buffer = frames.numpy()
+        for sample in np.lexsort((start, trajectory)).tolist():
+            first = int(start[sample])
+            self.source.read(
+                int(trajectory[sample]), first, first + span, stride, buffer[sample]
+            )
+        return frames
+
+    def _read_rest(
+        self, trajectory: NDArray[np.int64], start: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        """Parameters, static fields, boundary codes and times, as far as there are any."""
+        source, spec = self.source, self.source.spec
+        numbers = trajectory.tolist()
+        last_input = start + self.windows.stride * (self.windows.history - 1)
+        steps = last_input[:, None] + self.windows.stride * np.arange(self.windows.horizon + 1)
+        times = [source.times(i)[row] for i, row in zip(numbers, steps, strict=True)]
+        boundary = [source.boundary(i) for i in numbers]
+        rest: dict[str, Any] = {
+            "times": torch.from_numpy(np.stack(times)),
+            "boundary": torch.from_numpy(np.stack(boundary)),
+        }
+        if spec.params:
+            params = np.stack([source.params(i) for i in numbers])
+            rest["params"] = torch.from_numpy(params).to(torch.float32)
+        channels = sum(field.components for field in source.static_fields)
+        if channels:
+            rest["static"] = torch.empty((len(numbers), channels, *spec.resolution))
+            for sample, i in enumerate(numbers):
+                source.read_static(i, rest["static"][sample].numpy())
+        return rest
+
+
+def _cuda_in_use() -> bool:
+    """Whether batches will be copied to CUDA, which is faster from page-locked memory."""
+    # asking whether CUDA is available would initialise it, also in worker processes
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

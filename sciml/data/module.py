@@ -1,0 +1,131 @@
+"""The views of one data set that training and evaluation need."""
+
+import math
+from typing import final
+
+from sciml.data.dataset import WindowedDataset
+from sciml.data.loader import BatchLoader
+from sciml.data.statistics import DataStatistics, source_statistics
+from sciml.spec import DatasetSpec
+
+_VALIDATION_BYTES = 2**26
+_VALIDATION_SAMPLES = 32
+
+
+@final
+class DataModule:
+    """Training windows, rollouts and statistics of one data set with splits.
+
+    Args:
+        dataset: The data set with all of its splits; the stride of its windows is the distance
+            of a model's frames.
+        batch_size: Training samples of a batch, over all processes together.
+        history: Frames h that the model reads.
+        rollout_from: Frame at which rollouts start, that is the last input frame; by default
+            the middle frame of the shortest trajectory, so that half of it is predicted.
+        rollout_steps: Frames that a rollout predicts; by default up to the end of the shortest
+            trajectory.
+        seed: Seed of the training order.
+
+    Raises:
+        ValueError: If the data set has no training split, or rollouts do not fit trajectories.
+    """
+
+    def __init__(
+        self,
+        dataset: WindowedDataset,
+        *,
+        batch_size: int = 4,
+        history: int = 1,
+        rollout_from: int | None = None,
+        rollout_steps: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if "train" not in dataset.split_names:
+            raise ValueError(
+                f"DataModule: expected a data set with a train split, got the splits "
+                f"{list(dataset.split_names)}; pass the whole data set, or define splits= when "
+                "opening it"
+            )
+        self.dataset = dataset.windowed(
+            history=history, horizon=1, first=0, per_trajectory=None
+        )
+        self.batch_size = batch_size
+        self.seed = seed
+        shortest, stride = int(dataset.lengths.min()), dataset.windows.stride
+        start = (shortest - 1) // 2 if rollout_from is None else rollout_from
+        first = start - stride * (history - 1)
+        steps = (shortest - 1 - start) // stride if rollout_steps is None else rollout_steps
+        if first < 0 or steps < 1 or start + stride * steps >= shortest:
+            raise ValueError(
+                f"DataModule: expected rollouts within trajectories of {shortest} frames, got "
+                f"{history} input frames up to frame {start} and {steps} steps of {stride} "
+                "frames; change history, rollout_from or rollout_steps"
+            )
+        self.rollout_from = start
+        self.rollout_steps = steps
+        self._rollout_first = first
+        self._statistics: DataStatistics | None = None
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """Self-description of the data set, with the history."""
+        return self.dataset.spec
+
+    def has_split(self, name: str) -> bool:
+        """Whether the data set has trajectories for a purpose."""
+        return name in self.dataset.split_names
+
+    def train_loader(self, horizon: int, rank: int = 0, world_size: int = 1) -> BatchLoader:
+        """Shuffled windows of the training trajectories with `horizon` target frames."""
+        return BatchLoader(
+            self.dataset.split("train").windowed(horizon=horizon),
+            batch_size=self.batch_size,
+            shuffle=True,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def validation_loader(self) -> BatchLoader:
+        """Rollouts of the validation trajectories, in batches of at most 64 MiB.
+
+        Rollouts and not single steps, because the error of a rollout is what a model is chosen
+        for.
+
+        Raises:
+            ValueError: If there is no validation split.
+        """
+        rollouts = self.rollout_dataset("valid")
+        spec = self.spec
+        frame_bytes = 4 * spec.frame_channels * math.prod(spec.resolution)
+        fitting = _VALIDATION_BYTES // (frame_bytes * rollouts.windows.frames)
+        size = max(1, min(fitting, _VALIDATION_SAMPLES, len(rollouts)))
+        return BatchLoader(rollouts, batch_size=size)
+
+    def rollout_dataset(self, split: str) -> WindowedDataset:
+        """One window of each trajectory of a split: inputs up to `rollout_from`, then targets.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
+        return self.dataset.split(split).windowed(
+            horizon=self.rollout_steps, first=self._rollout_first, per_trajectory=1
+        )
+
+    def one_step_dataset(self, split: str) -> WindowedDataset:
+        """All windows of a split with one target frame.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
+        return self.dataset.split(split)
+
+    def statistics(self) -> DataStatistics:
+        """Statistics of the training trajectories' frames and increments; computed once."""
+        if self._statistics is None:
+            train = self.dataset.split("train")
+            self._statistics = source_statistics(
+                train.source, train.trajectories.tolist(), lag=train.windows.stride
+            )
+        return self._statistics

@@ -1,0 +1,105 @@
+"""A data set by name: found, or generated from its recipe, with views for training."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+from sciml.data.dataset import WindowedDataset, open_dataset
+from sciml.data.generate import dataset_folder, generate_splits, recipe_spec
+from sciml.data.module import DataModule
+from sciml.simulate.recipe import make_recipe
+from sciml.spec import DatasetSpec
+from sciml.typing import StrPath
+
+_LOG = logging.getLogger(__name__)
+
+
+@final
+class DatasetPlan:
+    """What a configuration says about a data set; `spec` is known before any data are made.
+
+    Args:
+        name: Name of the data set.
+        recipe: ``name`` and ``seed`` of a recipe, and its parameters.
+        splits: Number of samples of ``train``, ``valid`` and ``test``.
+        shard_size: Samples per generated file.
+        views: Arguments of `DataModule`: batch size, history, rollout.
+        path: A data set of one's own, used instead of generated data.
+        root: Folder of all generated data sets.
+        baselines: Coarse grids, by name, on which the recipe's solver competes.
+
+    Raises:
+        ValueError: If the recipe or one of its parameters is unknown or out of range.
+        TypeError: If a parameter has the wrong type.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        recipe: Mapping[str, Any],
+        splits: Mapping[str, int],
+        shard_size: int,
+        views: Mapping[str, Any],
+        *,
+        path: StrPath | None = None,
+        root: StrPath = "data",
+        baselines: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        self.name = name
+        self.recipe = str(recipe["name"])
+        self.seed = int(recipe["seed"])
+        self.parameters = {k: v for k, v in recipe.items() if k not in ("name", "seed")}
+        self.splits = dict(splits)
+        self.shard_size = shard_size
+        self.views = dict(views)
+        self.path = path
+        self.root = root
+        self.baselines = {key: tuple(grid) for key, grid in (baselines or {}).items()}
+        make_recipe(self.recipe, **self.parameters)
+        if not {"train", "test"} <= self.splits.keys():
+            raise ValueError(
+                f"DatasetPlan: expected sizes of the splits train, test and perhaps valid, got "
+                f"{self.splits}; add what is missing"
+            )
+
+    def spec(self) -> DatasetSpec:
+        """Self-description of the data, read from a file or known from the recipe."""
+        if self.path is not None:
+            spec = open_dataset(self.path, root=self.root).spec
+        else:
+            spec = recipe_spec(self.recipe, self.name, **self.parameters)
+        return replace(spec, history=self.views.get("history", 1))
+
+    def open(self, seed: int) -> DataModule:
+        """Find or generate the data; says in one line which it was.
+
+        Args:
+            seed: Seed of the training order.
+        """
+        return DataModule(self._dataset(), **self.views, seed=seed)
+
+    def forecasters(self) -> dict[str, Any]:
+        """Classical solvers on coarse grids, for the parameters of these data."""
+        if not self.baselines:
+            return {}
+        # What a file says about itself wins over the configuration.
+        known = {k: v for k, v in self.spec().constants.items() if k in self.parameters}
+        recipe = make_recipe(self.recipe, **(self.parameters | known))
+        return {key: recipe.forecaster(grid) for key, grid in self.baselines.items()}
+
+    def _dataset(self) -> WindowedDataset:
+        if self.path is not None:
+            _LOG.info("%s: reading %s", self.name, self.path)
+            return open_dataset(self.path, root=self.root)
+        where: dict[str, Any] = {"name": self.name, "splits": self.splits, "seed": self.seed}
+        folder = dataset_folder(self.root, recipe=self.recipe, **where, **self.parameters)
+        present = Path(folder).is_dir()
+        _LOG.info(
+            "%s: %s %s", self.name, "checking the data in" if present else "generating", folder
+        )
+        generate_splits(
+            self.recipe, self.root, shard_size=self.shard_size, **where, **self.parameters
+        )
+        return open_dataset(folder)

@@ -1,0 +1,1 @@
+"""Accuracy of predictions: per-sample values whose mean is a loss or a reported metric."""

@@ -1,0 +1,83 @@
+"""What a training shows while it runs: a bar on a terminal, log lines elsewhere."""
+
+import logging
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, final
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+from typing_extensions import override
+
+from sciml.training.callbacks import Budget
+
+log = logging.getLogger(__name__)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's rich progress bar without the experiment number."""
+
+    @override
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+@final
+class ProgressLines(Callback):
+    """A log line now and then: epoch, step, loss and remaining time.
+
+    Args:
+        budget: Clock and end of the training.
+        every_seconds: Seconds between two lines.
+        write: Where a line goes; the package's log by default.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        every_seconds: int | float = 30.0,
+        write: Callable[[str], None] = log.info,
+    ) -> None:
+        self.budget = budget
+        self.every_seconds = every_seconds
+        self.write = write
+        self._written = 0.0
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._written = self.budget.elapsed
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if self.budget.elapsed - self._written >= self.every_seconds and trainer.is_global_zero:
+            self._written = self.budget.elapsed
+            self.write(self.line(trainer, float(outputs["loss"])))
+
+    def line(self, trainer: pl.Trainer, loss: float) -> str:
+        """The text of one line."""
+        text = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}, loss {loss:.3e}"
+        fraction = self.budget.fraction(trainer)
+        if fraction > 0:
+            remaining = self.budget.elapsed * (1.0 - fraction) / fraction
+            text += f", {fraction:.0%}, {timedelta(seconds=round(remaining))} left"
+        return text
+
+
+def progress_display(budget: Budget, enabled: bool) -> Callback:
+    """A rich bar on a terminal, log lines elsewhere or when the bar is switched off."""
+    if enabled and sys.stderr.isatty() and sys.stdout.isatty():
+        return ProgressBar(leave=False)
+    return ProgressLines(budget)

@@ -1,0 +1,185 @@
+import itertools
+
+import neuralop.layers.spectral_convolution as neuraloperator
+import pytest
+import torch
+
+from sciml.nn.spectral_conv import SpectralConv
+
+GRIDS = [
+    ((16,), (6,)),
+    ((15,), (5,)),
+    ((12, 9), (6, 5)),
+    ((9, 12), (5, 13)),
+    ((8, 8), (8, 8)),  # Nyquist on both axes
+    ((8, 6), (11, 40)),  # more modes than the grid has
+    ((8, 6, 7), (4, 3, 5)),
+]
+
+
+def mixed_by_fft(layer: SpectralConv, u: torch.Tensor) -> torch.Tensor:
+    """The layer's formula, one mode at a time, with library transforms."""
+    space, d = u.shape[2:], u.ndim - 2
+    axes = tuple(range(2, 2 + d))
+    spectrum = torch.fft.rfftn(u, dim=axes, norm="forward")
+    weight = torch.complex(layer.weight[0], layer.weight[1])
+    shape = (u.shape[0], weight.shape[-1], *spectrum.shape[2:])
+    mixed = torch.zeros(shape, dtype=spectrum.dtype)
+    kept = [min(k, n) for k, n in zip(layer.kept[:-1], space[:-1], strict=True)]
+    frequencies = [range(-(k // 2), k - k // 2) for k in kept]
+    frequencies.append(range(min(layer.kept[-1], space[-1] // 2 + 1)))
+    for mode in itertools.product(*frequencies):
+        row = tuple(f + k // 2 for f, k in zip(mode[:-1], layer.kept[:-1], strict=True))
+        bin_ = tuple(f % n for f, n in zip(mode[:-1], space[:-1], strict=True))
+        where = (slice(None), slice(None), *bin_, mode[-1])
+        mixed[where] = spectrum[where] @ weight[(*row, mode[-1])]
+    result = torch.fft.irfftn(mixed, s=space, dim=axes, norm="forward")
+    return result + layer.bias.view(-1, *[1] * d)
+
+
+@pytest.mark.parametrize(("space", "modes"), GRIDS)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_equals_the_formula_with_library_transforms(space, modes, batch):
+    torch.manual_seed(82934561)
+    layer = SpectralConv(3, 2, modes).double()
+    torch.nn.init.normal_(layer.bias)
+    u = torch.randn(batch, 3, *space, dtype=torch.float64, requires_grad=True)
+    ours, expected = layer(u), mixed_by_fft(layer, u)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-13)
+    weights = torch.randn_like(ours)
+    inputs = [u, *layer.parameters()]
+    for a, b in zip(
+        torch.autograd.grad(ours, inputs, weights),
+        torch.autograd.grad(expected, inputs, weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_float32_agrees_with_float64():
+    torch.manual_seed(17760704 + 1)
+    layer = SpectralConv(4, 4, (9, 8))
+    u = torch.randn(2, 4, 24, 20)
+    expected = layer.double()(u.double())
+    error = (layer.float()(u).double() - expected).norm() / expected.norm()
+    assert error < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("space", "modes"), [((6,), (3,)), ((4, 5), (3, 4)), ((4, 3, 4), (3, 2, 3))]
+)
+def test_gradients_by_finite_differences(space, modes):
+    torch.manual_seed(40961337)
+    layer = SpectralConv(2, 3, modes).double()
+    u = torch.randn(1, 2, *space, dtype=torch.float64, requires_grad=True)
+
+    def apply(u, weight, bias):
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (u,))
+
+    assert torch.autograd.gradcheck(apply, (u, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize(
+    ("space", "modes"), [((16,), (8,)), ((16, 12), (8, 6)), ((8, 8, 6), (4, 6, 4))]
+)
+def test_equals_neuraloperator_on_even_grids(space, modes):
+    torch.manual_seed(5550123)
+    theirs = neuraloperator.SpectralConv(3, 4, modes)
+    ours = SpectralConv(3, 4, modes)
+    weight = theirs.weight.to_tensor() if hasattr(theirs.weight, "to_tensor") else theirs.weight
+    stacked = torch.view_as_real(weight.detach()).movedim(-1, 0)  # (2, c_in, c_out, *modes)
+    with torch.no_grad():
+        ours.weight.copy_(stacked.movedim((1, 2), (-2, -1)))
+        ours.bias.copy_(theirs.bias.flatten())
+    u = torch.randn(2, 3, *space)
+    expected = theirs(u).detach()
+    torch.testing.assert_close(
+        ours(u), expected, rtol=0, atol=2e-6 * float(expected.abs().max())
+    )
+
+
+def test_means_the_same_operator_on_a_finer_grid():
+    torch.manual_seed(777767777)
+    layer = SpectralConv(1, 1, (7, 7)).double()
+
+    def field(n):
+        x = torch.arange(n, dtype=torch.float64) * 2 * torch.pi / n
+        return (torch.cos(2 * x)[:, None] + torch.sin(x)[:, None] * torch.cos(3 * x))[
+            None, None
+        ]
+
+    torch.testing.assert_close(
+        layer(field(32))[..., ::2, ::2], layer(field(16)), rtol=0, atol=1e-13
+    )
+
+
+def test_commutes_with_translations():
+    torch.manual_seed(13131313)
+    layer = SpectralConv(2, 2, (5, 5)).double()
+    u = torch.randn(1, 2, 10, 9, dtype=torch.float64)
+    shifted = torch.roll(u, (3, 4), (2, 3))
+    expected = torch.roll(layer(u), (3, 4), (2, 3))
+    torch.testing.assert_close(layer(shifted), expected, rtol=0, atol=1e-13)
+
+
+def test_half_precision_and_autocast():
+    torch.manual_seed(24680135)
+    layer = SpectralConv(2, 2, (5, 5))
+    u = torch.randn(1, 2, 16, 16)
+    expected = layer(u)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(layer(u.bfloat16()), expected, rtol=0, atol=0.03)
+    half = layer.bfloat16()(u.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), expected, rtol=0, atol=0.08)
+
+
+def test_keeps_the_truncated_spectrum_only():
+    layer = SpectralConv(8, 8, (5, 5))
+    u = torch.randn(2, 8, 64, 64, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: kept.append(t.numel()) or t, lambda t: t
+    ):
+        layer(u)
+    parameters = sum(p.numel() for p in layer.parameters())
+    assert sum(kept) - parameters < u.numel() / 10
+
+
+def test_a_basis_first_made_in_inference_mode_still_trains():
+    layer = SpectralConv(1, 1, (3, 3))
+    with torch.inference_mode():
+        layer(torch.randn(1, 1, 22, 26))
+    u = torch.randn(1, 1, 22, 26, requires_grad=True)
+    layer(u).sum().backward()
+    assert torch.isfinite(u.grad).all()
+
+
+def test_second_derivatives_are_refused():
+    layer = SpectralConv(1, 1, (3,))
+    u = torch.randn(1, 1, 8, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(u).square().sum(), u, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(ValueError, match="one number of modes per axis"):
+        SpectralConv(2, 2, (4, 0))
+    with pytest.raises(ValueError, match="1, 2 or 3 axes"):
+        SpectralConv(2, 2, (4, 4, 4, 4))
+    layer = SpectralConv(2, 2, (4, 4))
+    with pytest.raises(ValueError, match=r"expected \(batch, 2, \*space\) with 2 spatial axes"):
+        layer(torch.randn(1, 3, 8, 8))
+    with pytest.raises(ValueError, match="2 spatial axes"):
+        layer(torch.randn(1, 2, 8))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_equals_cpu():
+    torch.manual_seed(90817263)
+    layer = SpectralConv(3, 3, (8, 7)).double()
+    u = torch.randn(2, 3, 24, 15, dtype=torch.float64)
+    expected = layer(u)
+    torch.testing.assert_close(layer.cuda()(u.cuda()).cpu(), expected, rtol=0, atol=1e-12)
