@@ -280,7 +280,7 @@ def _check_choice(override: Override) -> None:
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in node:
-        name = f"{prefix}{key}"
+        name = prefix + str(key)
         yield name
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
