@@ -24,6 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 from sciml.data.plan import DatasetPlan
 from sciml.evaluation.judge import judge
@@ -93,6 +94,8 @@ class Task:
         log.info("scale=%s: %s (another with scale=%s)", *config.scale.values())
         self.seed = int(config.seed)
         torch.manual_seed(self.seed)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
         self.plan: DatasetPlan = _build(config.dataset)
         spec = self.plan.spec()
         self.model = self._model(spec)
@@ -109,7 +112,8 @@ class Task:
 
     def run(self) -> float | None:
         """Make data, train, evaluate and report; returns the value that a sweep minimises."""
-        self._write_description()
+        if rank_zero_only.rank == 0:
+            self._write_description()
         log_config(self.loggers, _plain(self.config))
         data = self.plan.open(self.seed)
         report = fit(
@@ -128,6 +132,8 @@ class Task:
             log.warning("interrupted; continue with resume=%s", self.folder)
             return None
         name = _choice("model")
+        if rank_zero_only.rank != 0:
+            return None
         metrics = judge(
             report, data, self.forecasters, self.loggers, name=name, **self.config.evaluation
         )
