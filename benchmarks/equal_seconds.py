@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from environment import describe, write_json
+from record import report
 
 ROOT = Path(__file__).parents[1]
 MODELS = {
@@ -85,12 +85,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         rows = list(pool.map(lambda pair: train(*pair, arguments, Path(folder)), plan))
     result = {
-        "environment": describe(),
         "settings": {k: v for k, v in vars(arguments).items() if k != "output"},
         "summary": summarise(rows),
         "runs": rows,
     }
-    write_json(result, arguments.output)
+    report(result, arguments.output)
 
 
 if __name__ == "__main__":

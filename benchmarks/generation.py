@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import torch
-from environment import describe, write_json
+from record import report
 
 from sciml.data.generate import generate_splits
 
@@ -38,13 +38,12 @@ def main() -> None:
             )
             seconds.append(time.perf_counter() - start)
     result = {
-        "environment": describe(),
         "threads": torch.get_num_threads(),
         "seconds_median": statistics.median(seconds),
         "seconds_min": min(seconds),
         "seconds_max": max(seconds),
     }
-    write_json(result, arguments.output)
+    report(result, arguments.output)
 
 
 if __name__ == "__main__":

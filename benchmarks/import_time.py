@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environment import describe, write_json
+from record import report
 
 CODE = (
     "import time, torch; t = time.perf_counter(); import sciml; print(time.perf_counter() - t)"
@@ -27,12 +27,11 @@ def main() -> None:
         for _ in range(arguments.repeats)
     ]
     result = {
-        "environment": describe(),
         "extra_seconds_median": statistics.median(seconds),
         "extra_seconds_min": min(seconds),
         "extra_seconds_max": max(seconds),
     }
-    write_json(result, arguments.output)
+    report(result, arguments.output)
 
 
 if __name__ == "__main__":

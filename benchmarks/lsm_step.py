@@ -6,17 +6,13 @@ included).
 """
 
 import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from environment import environment
+from record import report
 from straightforward_lsm import straightforward_copy
 
 from sciml.models.lsm.reference import ReferenceLSM
@@ -57,18 +53,13 @@ def main() -> None:
             times[name].append(1e3 * (time.perf_counter() - start))
     pairs = zip(times["straightforward"], times["fast"], strict=True)
     ratios = [slow / quick for slow, quick in pairs]
-    report = {
-        **environment(),
+    result = {
         "options": {k: v for k, v in vars(options).items() if k != "output"},
         "milliseconds": {name: _summary(values) for name, values in times.items()},
         "ratio": _summary(ratios),
         "relative_loss_difference": abs(losses["fast"] / losses["straightforward"] - 1),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n")
+    report(result, options.output)
 
 
 def _summary(values: list[float]) -> dict[str, float]:

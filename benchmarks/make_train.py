@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from environment import describe, write_json
+from record import report
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,12 +39,11 @@ def main() -> None:
         metrics = json.loads((clone / "run" / "metrics.json").read_text())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     result = {
-        "environment": describe(),
         "seconds": seconds,
         "peak_memory_gib": peak,
         "metrics": {k: v for k, v in metrics.items() if "step_" not in k},
     }
-    write_json(result, arguments.output)
+    report(result, arguments.output)
 
 
 if __name__ == "__main__":

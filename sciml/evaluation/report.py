@@ -133,11 +133,13 @@ def write_environment(
     Raises:
         OSError: If the folder cannot be written; nothing half-written stays.
     """
-    return write_json(Path(folder) / "environment.json", environment(seed) | dict(extra or {}))
+    return write_json(
+        Path(folder) / "environment.json", {"seed": seed} | environment() | dict(extra or {})
+    )
 
 
-def environment(seed: int) -> dict[str, Any]:
-    """Versions, hardware, threads, commit (null outside a checkout), seed, command line."""
+def environment() -> dict[str, Any]:
+    """Versions, hardware, threads, commit (null outside a checkout), command line."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         versions[name] = None
@@ -146,7 +148,6 @@ def environment(seed: int) -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--", "spec.py") else None
     cuda = torch.cuda.is_available()
     return {
-        "seed": seed,
         "command": sys.argv,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,

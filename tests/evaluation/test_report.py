@@ -82,7 +82,7 @@ def test_environment_says_what_a_number_depends_on(tmp_path):
 
 def test_environment_without_git_has_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    values = report.environment(90_017)
+    values = report.environment()
     assert values["commit"] is None
     assert values["uncommitted_changes"] is None
 
