@@ -296,6 +296,11 @@ def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
 def _check_option(override: Override, base: DictConfig, groups: set[str]) -> None:
     name = _key(override)
     known = list(_leaves(base))
+    if override.is_add() and name in known:
+        raise CommandLineError(
+            f"{override.input_line}: the option exists already; write "
+            f"{str(override.input_line).lstrip('+')} without the sign"
+        )
     if override.is_add() and name.split(".")[0] in base:
         return  # +model.option=1 hands a new argument to a constructor, which checks it
     if name not in known:

@@ -65,6 +65,7 @@ def metrics_of(folder: str) -> dict[str, float]:
         ("dataset.splits=[1]", "expected a mapping"),
         ("trainer.enable_progress_bar=1", "expected true or false"),
         ("nonsense=1", "there is no such option"),
+        ("+model.num_heads=4", "exists already; write model.num_heads=4 without"),
         ("+nonsense=1", "there is no such option"),
         ("a b=c", "cannot read 'a b=c'"),
     ],
@@ -77,7 +78,7 @@ def test_what_cannot_be_meant_is_refused(argument: str, message: str) -> None:
 @pytest.mark.parametrize(
     "argument",
     ["optimizer.lr=1", "model/lsm_mode=published", "~dataset.baselines", "experiment=none",
-     "seed=1009,2003", "trainer.max_steps=null", "+model.num_tokens=8", "logger=wandb",
+     "seed=1009,2003", "trainer.max_steps=null", "+model.new_option=8", "logger=wandb",
      "hydra.run.dir=here", "trainer.max_time=60"],
 )  # fmt: skip
 def test_what_can_be_meant_is_accepted(argument: str) -> None:
@@ -102,7 +103,7 @@ def test_wrong_command_line_ends_with_one_line_and_no_data(
         (("dataset.recipe.variant=legaci",), "did you mean 'legacy'"),
         (("dataset.recipe.viscosity=-1.0",), "viscosity"),
         (("+model.num_tokenz=4",), "num_tokenz"),
-        (("+model.num_heads=5",), "5"),
+        (("model.num_heads=5",), "5"),
         (("dataset.path=nowhere",), "nowhere"),
         (("trainer.max_steps=-3",), "max_steps > 0"),
         (("~dataset.splits.test",), "test"),
@@ -130,7 +131,7 @@ def test_impossible_pair_lists_what_the_model_accepts(
     run_cli: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        run_cli(*TINY, "+model.latent_resolution=17")
+        run_cli(*TINY, "model.latent_resolution=17")
     assert "data sets that this model accepts:" in capsys.readouterr().out
 
 
