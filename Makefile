@@ -13,6 +13,8 @@ setup: $(INSTALLED)
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@# The Well's loader reads our files in a test; its own pins (an old fsspec) clash, hence --no-deps.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps the-well einops
 	touch $@
 
 train: setup

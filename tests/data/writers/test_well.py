@@ -155,8 +155,7 @@ def test_the_well_s_own_loader_reads_it(tmp_path):
     written = contents(params=np.full((3, 1), 10.0))
     write_well(tmp_path / "flow" / "data" / "train" / "shard.hdf5", written)
     dataset = datasets.WellDataset(
-        well_base_path=str(tmp_path),
-        well_dataset_name="flow",
+        path=str(tmp_path / "flow"),
         well_split_name="train",
         n_steps_input=1,
         n_steps_output=2,
