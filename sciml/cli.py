@@ -24,14 +24,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
 
 from sciml.data.plan import DatasetPlan
+from sciml.data.writers.atomic import write_atomically
 from sciml.evaluation.judge import judge
 from sciml.evaluation.report import summary_line, write_environment
 from sciml.nn.model import SurrogateModel
 from sciml.spec import DatasetSpec
-from sciml.training.checkpoint import write_atomically
 from sciml.training.fit import fit
 from sciml.training.loggers import finish, log_config
 from sciml.training.normalized import NormalizedModel, check_normalization
@@ -112,8 +111,7 @@ class Task:
 
     def run(self) -> float | None:
         """Make data, train, evaluate and report; returns the value that a sweep minimises."""
-        if rank_zero_only.rank == 0:
-            self._write_description()
+        self._write_description()
         log_config(self.loggers, _plain(self.config))
         data = self.plan.open(self.seed)
         report = fit(
@@ -127,13 +125,13 @@ class Task:
             folder=self.folder,
             **self.trainer,
         )
+        if not report.main_process:
+            return None
         if report.interrupted:
             finish(self.loggers)
             log.warning("interrupted; continue with resume=%s", self.folder)
             return None
         name = _choice("model")
-        if rank_zero_only.rank != 0:
-            return None
         metrics = judge(
             report, data, self.forecasters, self.loggers, name=name, **self.config.evaluation
         )

@@ -113,7 +113,7 @@ def _check_identity(file: Path, identity: Mapping[str, Any]) -> None:
     """Refuse a file that holds something else than what was asked for."""
     remedy = "delete it to make it again, or write elsewhere"
     try:
-        with h5py.File(file, "r") as stored:
+        with h5py.File(file, "r", locking=False) as stored:
             found = {key: _plain(stored.attrs.get(key)) for key in identity}
     except OSError as error:
         raise ValueError(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from sciml.data.writers.atomic import write_atomically
 from sciml.evaluation.compare import Comparison
 from sciml.evaluation.curves import error_figure, loss_figure, read_history, spectrum_figure
 from sciml.evaluation.frames import rollout_figure
-from sciml.training.checkpoint import write_atomically
 from sciml.typing import StrPath
 
 DPI = 160

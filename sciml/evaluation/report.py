@@ -18,8 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from sciml.data.writers.atomic import write_atomically
 from sciml.evaluation.compare import Comparison, verdict
-from sciml.training.checkpoint import write_atomically
 from sciml.typing import Metrics, StrPath
 
 log = logging.getLogger(__name__)

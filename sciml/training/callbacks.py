@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import (
 )
 from typing_extensions import override
 
-from sciml.training.checkpoint import write_atomically
+from sciml.data.writers.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +218,8 @@ class AtomicCheckpoint(Checkpoint):
 
     def _save(self, trainer: pl.Trainer) -> None:
         self._saved_step, self._saved_at = trainer.global_step, self.budget.elapsed
+        for logger in trainer.loggers:
+            logger.save()  # a kill after this state must not lose rows from before it
         if trainer.is_global_zero:
             write_atomically(self.path, trainer.save_checkpoint)
         else:

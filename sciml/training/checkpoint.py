@@ -11,9 +11,7 @@ import hashlib
 import importlib
 import inspect
 import json
-import os
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sciml.data.normalizer import Normalizer
+from sciml.data.writers.atomic import write_atomically
 from sciml.nn.model import SurrogateModel
 from sciml.spec import DatasetSpec
 from sciml.training.normalized import NormalizedModel
@@ -31,29 +30,6 @@ from sciml.typing import StrPath
 
 FORMAT = 1
 STEM = "surrogate"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a temporary name beside `path`, flush to disk and rename.
-
-    Raises:
-        OSError: If writing fails; `path` is then what it was before, and the message says so.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OSError(
-            f"write_atomically: cannot write {path} ({error}); nothing half-written was left "
-            "under that name: free space or choose a writable folder, then save again"
-        ) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def save_surrogate(surrogate: Surrogate, folder: StrPath) -> Path:
@@ -98,7 +74,7 @@ def save_surrogate(surrogate: Surrogate, folder: StrPath) -> Path:
             "lists"
         ) from None
     target = Path(folder) / f"{STEM}.safetensors"
-    write_atomically(target, lambda path: save_file(tensors, path))
+    write_atomically(target, lambda path: _save_tensors(tensors, path))
     described["sha256"] = _checksum(target)
     written = Path(folder) / f"{STEM}.json"
     text = json.dumps(described, indent=2) + "\n"
@@ -148,6 +124,14 @@ def load(
     )
     _fill(model, load_file(stored), described["tensors"], written)
     return Surrogate(model.to(device))
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """The library reports a full disk or a missing permission by an error of its own."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def nearest_path(path: Path) -> str:

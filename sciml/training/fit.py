@@ -48,6 +48,7 @@ class FitReport:
         losses: (step, loss) at the logged steps.
         validation: (step, error) of every validation.
         interrupted: Whether Ctrl-C ended the training; `resume` continues it.
+        main_process: Whether this is the process that saves and reports; of several, one is.
     """
 
     surrogate: Surrogate
@@ -58,6 +59,7 @@ class FitReport:
     losses: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
     interrupted: bool = False
+    main_process: bool = True
 
     @property
     def best_validation(self) -> float | None:
@@ -111,7 +113,7 @@ def fit(
     run = Path(folder if resume is None else resume)
     if not any(p.requires_grad for p in model.parameters()):
         log.info("%s has nothing to train", type(model.network).__name__)
-        return _finish(Surrogate(model), run)
+        return _finish(FitReport(Surrogate(model), run))
     optimizer = optimizer or functools.partial(torch.optim.AdamW, lr=1e-3)
     scheduler = scheduler or WarmupCosine()
     module = SurrogateModule(
@@ -143,10 +145,10 @@ def fit(
         _train(lightning, module, data, state)
     torch.set_grad_enabled(True)
     module.to("cpu")
-    return _finish(
+    report = FitReport(
         Surrogate(model),
         run,
-        save=lightning.is_global_zero,
+        main_process=lightning.is_global_zero,
         train_seconds=budget.elapsed,
         num_steps=lightning.global_step,
         num_epochs=lightning.current_epoch,
@@ -154,6 +156,7 @@ def fit(
         validation=module.validation,
         interrupted=budget.interrupted,
     )
+    return _finish(report)
 
 
 def _with_normalizers(
@@ -221,10 +224,10 @@ def _train(
     )
 
 
-def _finish(surrogate: Surrogate, run: Path, *, save: bool = True, **what: Any) -> FitReport:
-    if save:
-        save_surrogate(surrogate, run)
-    return FitReport(surrogate, run, **what)
+def _finish(report: FitReport) -> FitReport:
+    if report.main_process:
+        save_surrogate(report.surrogate, report.folder)
+    return report
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from typing_extensions import override
 
-from sciml.training.checkpoint import STEM, write_atomically
+from sciml.data.writers.atomic import write_atomically
+from sciml.training.checkpoint import STEM
 from sciml.typing import Metrics, StrPath
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The fitted model as its user sees it: physical units, no data set and no configuration."""
 
-import secrets
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, final
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from sciml.data.writers.atomic import write_atomically
 from sciml.spec import DatasetSpec
 from sciml.training.normalized import NormalizedModel
 from sciml.typing import StrPath
@@ -105,9 +106,8 @@ class Surrogate:
 
     def save(self, folder: StrPath) -> Path:
         """Write ``surrogate.safetensors`` and ``surrogate.json``, which `sciml.load` reads."""
-        from sciml.training.checkpoint import (
-            save_surrogate,
-        )  # the loader there builds Surrogates
+        # The loader in that module builds surrogates, so it imports this one.
+        from sciml.training.checkpoint import save_surrogate
 
         return save_surrogate(self, folder)
 
@@ -124,14 +124,9 @@ class Surrogate:
         Raises:
             OSError: If the file cannot be written.
         """
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
-        try:
-            torch.export.save(self._program(batch_size), temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        target, buffer = Path(path), io.BytesIO()
+        torch.export.save(self._program(batch_size), buffer)
+        write_atomically(target, lambda partial: partial.write_bytes(buffer.getvalue()))
         return target
 
     def _program(self, batch_size: int) -> "ExportedProgram":

@@ -181,7 +181,7 @@ def test_missing_paths(folder):
         load(folder)
 
 
-@pytest.mark.parametrize("failing", [1, 2])
+@pytest.mark.parametrize("failing", [1, 3])
 def test_full_disk_leaves_nothing_that_passes_for_whole(
     surrogate, data, folder, monkeypatch, failing
 ):
@@ -197,7 +197,7 @@ def test_full_disk_leaves_nothing_that_passes_for_whole(
         NormalizedModel.from_data(convolution(data, seed=7, hidden_channels=3), data)
     )
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"cannot write .*surrogate.* nothing half-written"):
+    with pytest.raises(OSError, match=r"surrogate.*No space left.*free space"):
         other.save(folder)
     assert len(list(folder.iterdir())) == 2
     if failing == 1:  # the earlier pair is untouched
@@ -214,7 +214,7 @@ def test_read_only_folder(surrogate, tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(checkpoint, "save_file", refuse)
-    with pytest.raises(OSError, match=r"cannot write .* \(.*Permission denied\)"):
+    with pytest.raises(OSError, match=r"safetensors, got Permission denied.*choose a folder"):
         surrogate.save(tmp_path / "new")
     assert not list((tmp_path / "new").iterdir())
 

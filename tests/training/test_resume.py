@@ -1,5 +1,6 @@
 """A resumed run equals the uninterrupted one, bit for bit, however it was stopped."""
 
+import csv
 import functools
 import os
 import re
@@ -164,21 +165,19 @@ def test_killed_process(tmp_path: Path, whole_runs: dict[str, FitReport], name: 
 
 
 def test_seconds_spent_before_the_interruption_count(tmp_path: Path) -> None:
-    first = run(tmp_path, max_time=2.0, callbacks=[StopAt(40, number=signal.SIGINT)])
+    """The clock goes on where it stopped; nothing here depends on how fast the machine is."""
+    first = run(tmp_path, max_time=3600.0, callbacks=[StopAt(40, number=signal.SIGINT)])
     assert first.interrupted
-    assert 0 < first.train_seconds < 2.0
-    started = time.monotonic()
-    second = run(tmp_path, resume=tmp_path, max_time=2.0)
-    spent = time.monotonic() - started
+    budget = first.train_seconds + 1.0
+    second = run(tmp_path, resume=tmp_path, max_time=budget)
     assert second.num_steps > first.num_steps
-    assert second.train_seconds == pytest.approx(2.0, abs=0.5)
-    assert spent < 2.0 - first.train_seconds + 0.8
-    rates = [
-        row.split(",")[3] for row in (tmp_path / "metrics.csv").read_text().splitlines()[1:]
-    ]
-    fall = [float(rate) for rate in rates if rate][-10:]
-    assert all(later < earlier for earlier, later in pairwise(fall))
-    third = run(tmp_path, resume=tmp_path, max_time="00:00:00:02")
+    assert second.train_seconds >= budget
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["train/learning_rate"]]
+    clock = [float(row["time/train_seconds"]) for row in rows]
+    assert all(later >= earlier for earlier, later in pairwise(clock))
+    assert max(clock) <= second.train_seconds
+    third = run(tmp_path, resume=tmp_path, max_time=budget)
     assert third.num_steps == second.num_steps
 
 
@@ -248,7 +247,7 @@ def test_full_disk_keeps_the_previous_state(
             if trainer.global_step == 3:
                 monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(OSError, match=r"cannot write .*last.ckpt .*No space left"):
+    with pytest.raises(OSError, match=r"last.ckpt, got No space left.*free space"):
         run(tmp_path, callbacks=[FillDisk()], max_epochs=3, logger=[])
     monkeypatch.undo()
     assert torch.load(tmp_path / STATE, weights_only=True)["global_step"] == 3

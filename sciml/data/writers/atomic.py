@@ -4,13 +4,13 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PARTIAL_SUFFIX = ".part"
 
 
-def write_atomically(target: Path, image: bytes) -> None:
+def write_atomically(target: Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name in the same folder, flush it to disk, and rename it.
 
     On any failure, Ctrl-C included, the temporary file is removed. What a killed process left
@@ -19,7 +19,7 @@ def write_atomically(target: Path, image: bytes) -> None:
 
     Args:
         target: File to write; an existing one is replaced, missing folders are made.
-        image: Its contents.
+        write: Writes the contents to the path that it is given.
 
     Raises:
         OSError: If the folder cannot be made or written or the disk is full, with the remedy.
@@ -27,29 +27,23 @@ def write_atomically(target: Path, image: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent)
-        with _exclusive_partial(target) as (partial, descriptor):
-            _write_all(descriptor, image)
-            os.fsync(descriptor)
+        with _exclusive_partial(target) as partial:
+            write(partial)
+            _synchronise(partial)
             partial.replace(target)
-        _sync_folder(target.parent)
+        _synchronise(target.parent)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"write_atomically: expected to write {target}, got {error.strerror!r}; nothing "
-            "was left behind: free space on the disk, or choose a folder that you may write to",
+            f"write_atomically: expected to write {target}, got {error.strerror or error!s}; "
+            "nothing was left behind: free space on the disk, or choose a folder that you may "
+            "write to",
         ) from error
 
 
-def _write_all(descriptor: int, image: bytes) -> None:
-    """Write all bytes; the system may take them in several portions."""
-    rest = memoryview(image)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a rename on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _synchronise(path: Path) -> None:
+    """Put a file, or the renames in a folder, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -57,14 +51,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive_partial(target: Path) -> Iterator[tuple[Path, int]]:
+def _exclusive_partial(target: Path) -> Iterator[Path]:
     """A new temporary file beside the target, locked while written and gone afterwards."""
     partial, descriptor = _create_partial(target)
     while os.fstat(descriptor).st_nlink == 0:  # taken for a leftover before it was locked
         os.close(descriptor)
         partial, descriptor = _create_partial(target)
     try:
-        yield partial, descriptor
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
         os.close(descriptor)

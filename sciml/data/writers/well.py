@@ -78,7 +78,7 @@ def write_well(path: StrPath, contents: WellContents) -> Path:
     target = Path(path)
     # HDF5 keeps broken handles behind after a failed write, so it only ever writes to memory.
     image = _hdf5_image(contents)
-    write_atomically(target, image)
+    write_atomically(target, lambda partial: partial.write_bytes(image))
     return target
 
 
