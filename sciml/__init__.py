@@ -15,11 +15,19 @@ if TYPE_CHECKING:
     from sciml.data.normalizer import Normalizer
     from sciml.data.sources import open_source
     from sciml.domain import Box
+    from sciml.linalg.kronecker import KroneckerOperator
+    from sciml.linalg.kronecker_sum import KroneckerSumOperator
+    from sciml.linalg.operator import LinearOperator
+    from sciml.linalg.solve import linear_solve
+    from sciml.linalg.solvers.cg import CG
+    from sciml.linalg.toeplitz import ToeplitzOperator
     from sciml.models.lsm import LSM
     from sciml.models.neuralop import NeuralOperator
     from sciml.models.persistence import Persistence
+    from sciml.nn.fno import FNO
     from sciml.nn.model import SurrogateModel
     from sciml.nn.spectral_conv import SpectralConv
+    from sciml.solution import Solution, SolverError, Status
     from sciml.spec import Batch, DatasetSpec, FieldSpec
     from sciml.training.checkpoint import load
     from sciml.training.fit import FitReport, fit
@@ -28,26 +36,38 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "Batch": "sciml.spec",
     "Box": "sciml.domain",
+    "CG": "sciml.linalg.solvers.cg",
     "DataModule": "sciml.data.module",
     "DatasetSpec": "sciml.spec",
+    "FNO": "sciml.nn.fno",
     "FieldSpec": "sciml.spec",
     "FitReport": "sciml.training.fit",
+    "KroneckerOperator": "sciml.linalg.kronecker",
+    "KroneckerSumOperator": "sciml.linalg.kronecker_sum",
     "LSM": "sciml.models.lsm",
+    "LinearOperator": "sciml.linalg.operator",
     "NeuralOperator": "sciml.models.neuralop",
     "Normalizer": "sciml.data.normalizer",
     "Persistence": "sciml.models.persistence",
+    "Solution": "sciml.solution",
+    "SolverError": "sciml.solution",
     "SpectralConv": "sciml.nn.spectral_conv",
+    "Status": "sciml.solution",
     "Surrogate": "sciml.training.surrogate",
     "SurrogateModel": "sciml.nn.model",
+    "ToeplitzOperator": "sciml.linalg.toeplitz",
     "WindowedDataset": "sciml.data.dataset",
     "fit": "sciml.training.fit",
     "generate": "sciml.data.generate",
+    "linear_solve": "sciml.linalg.solve",
     "load": "sciml.training.checkpoint",
     "open_dataset": "sciml.data.dataset",
     "open_source": "sciml.data.sources",
 }
 
 __all__ = [
+    "CG",
+    "FNO",
     "LSM",
     "Batch",
     "Box",
@@ -55,15 +75,23 @@ __all__ = [
     "DatasetSpec",
     "FieldSpec",
     "FitReport",
+    "KroneckerOperator",
+    "KroneckerSumOperator",
+    "LinearOperator",
     "NeuralOperator",
     "Normalizer",
     "Persistence",
+    "Solution",
+    "SolverError",
     "SpectralConv",
+    "Status",
     "Surrogate",
     "SurrogateModel",
+    "ToeplitzOperator",
     "WindowedDataset",
     "fit",
     "generate",
+    "linear_solve",
     "load",
     "open_dataset",
     "open_source",

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 import sciml
 from sciml import cli
 
-MODELS = ("lsm", "neuralop_fno", "persistence")
+MODELS = ("fno", "lsm", "neuralop_fno", "persistence")
 TINY = ("scale=smoke",)
 
 
@@ -51,7 +51,10 @@ def metrics_of(folder: str) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("model=lms", "there is no such model; did you mean 'lsm'\\? valid: lsm, neuralop_fno"),
+        (
+            "model=lms",
+            "there is no such model; did you mean 'lsm'\\? valid: fno, lsm, neuralop_fno",
+        ),
         ("modle=lsm", "no such option; did you mean 'model'"),
         ("dataset=navier_stoke", "no such dataset; did you mean 'navier_stokes'"),
         ("scale=smal", "did you mean 'small'\\? valid: paper, small, smoke"),
@@ -234,7 +237,7 @@ def test_help_shows_groups_and_examples(
         run_cli("--help")
     assert stop.value.code in (None, 0)
     text = capsys.readouterr().out
-    assert "model: lsm, neuralop_fno, persistence" in text
+    assert "model: fno, lsm, neuralop_fno, persistence" in text
     assert text.count("python train.py") >= 3
 
 

@@ -36,12 +36,8 @@ def rfftn(
         TypeError: If `u` is not real floating point.
         ValueError: If an axis is missing or given twice.
     """
-    if not u.is_floating_point():
-        raise TypeError(
-            f"rfftn: expected a real floating-point field, got {u.dtype}; convert it with .to()"
-        )
-    _check_axes("rfftn", u, axes)
-    compute = _COMPUTE_DTYPE.get(u.dtype, u.dtype)
+    compute = compute_dtype("rfftn", u)
+    check_axes("rfftn", u, axes)
     spectrum: Tensor = torch.fft.rfftn(u.to(compute), dim=tuple(axes), norm=norm)
     return spectrum
 
@@ -72,7 +68,7 @@ def irfftn(
         raise TypeError(
             f"irfftn: expected a complex spectrum, got {spectrum.dtype}; take it from rfftn"
         )
-    _check_axes("irfftn", spectrum, axes)
+    check_axes("irfftn", spectrum, axes)
     bins = [spectrum.shape[axis] for axis in axes]
     expected = [*lengths[:-1], lengths[-1] // 2 + 1] if lengths else []
     if bins != expected:
@@ -84,8 +80,18 @@ def irfftn(
     return u if dtype is None else u.to(dtype)
 
 
-def _check_axes(function: str, u: Tensor, axes: Sequence[int]) -> None:
-    """Refuse missing, repeated or no axes."""
+def compute_dtype(function: str, u: Tensor) -> torch.dtype:
+    """Dtype that a real field is transformed in; refuses others in the caller's name."""
+    if not u.is_floating_point():
+        raise TypeError(
+            f"{function}: expected a real floating-point field, got {u.dtype}; convert it with "
+            ".to()"
+        )
+    return _COMPUTE_DTYPE.get(u.dtype, u.dtype)
+
+
+def check_axes(function: str, u: Tensor, axes: Sequence[int]) -> None:
+    """Refuse missing, repeated or no axes in the caller's name."""
     inside = all(-u.ndim <= axis < u.ndim for axis in axes)
     if not axes or not inside or len({axis % u.ndim for axis in axes}) != len(axes):
         raise ValueError(

@@ -181,6 +181,7 @@ def test_pickled_after_first_read(tmp_path, residence):
 
 # Python 3.12 and later warn of any fork of a process with threads, which torch has
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*suggested max number of worker:UserWarning")
 @pytest.mark.parametrize("method", ["none", "fork", "spawn"])
 def test_torch_loader_with_worker_processes(tmp_path, method):
     write_splits(tmp_path, fields=(*FIELDS, Field("c", options={"chunks": True})))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sciml.fft.resample import fourier_resample
+from sciml.fft.resample import fourier_resample, resample
 
 
 def naive_matrix(n, m):
@@ -108,3 +108,112 @@ def test_integers_are_refused():
         TypeError, match=r"expected a real floating-point field, got torch.int64"
     ):
         fourier_resample(torch.arange(4), (8,))
+
+
+def modes(boundary, grid, n, num_modes):
+    """Basis functions of the box [0, 1] at n grid points, lowest first, written out plainly."""
+    j = torch.arange(n, dtype=torch.float64)[:, None]
+    k = torch.arange(num_modes, dtype=torch.float64)
+    if boundary == "periodic":
+        x = (j + (0.5 if grid == "cell" else 0.0)) / n
+        frequency = (k + 1) // 2
+        # On cell centres the cosine of the Nyquist mode vanishes, so the sine comes first.
+        return torch.where(
+            k % 2 == (0 if grid == "cell" else 1),
+            torch.cos(2 * math.pi * frequency * x),
+            torch.sin(2 * math.pi * frequency * x),
+        ) + (k == 0) * float(grid == "vertex")
+    x = {
+        "vertex": j / (n - 1) if n > 1 else j,
+        "cell": (j + 0.5) / n,
+        "interior": (j + 1) / (n + 1),
+    }
+    if boundary == "neumann":
+        return torch.cos(math.pi * k * x[grid])
+    return torch.sin(math.pi * (k + 1) * x[grid])
+
+
+ALL_GRIDS = [
+    ("periodic", "vertex"),
+    ("periodic", "cell"),
+    ("neumann", "vertex"),
+    ("neumann", "cell"),
+    ("dirichlet", "interior"),
+    ("dirichlet", "cell"),
+]
+
+
+def dense_matrix(boundary, grid, n, m):
+    """Interpolate, drop what the new grid cannot hold, evaluate."""
+    kept = min(n, m)
+    if boundary == "periodic" and m < n and m % 2 == 0:
+        kept = m + 1  # cosine and sine of the new Nyquist mode add up on the new grid
+    interpolate = torch.linalg.inv(modes(boundary, grid, n, n))
+    return modes(boundary, grid, m, kept) @ interpolate[:kept]
+
+
+@pytest.mark.parametrize(("boundary", "grid"), ALL_GRIDS)
+@pytest.mark.parametrize(
+    ("n", "m"), [(4, 6), (6, 4), (5, 8), (8, 5), (9, 6), (5, 7), (7, 5), (2, 3), (70, 90)]
+)
+def test_every_grid_equals_the_dense_interpolant(boundary, grid, n, m):
+    u = random_field((3, n))
+    expected = u @ dense_matrix(boundary, grid, n, m).T
+    result = resample(u, (m,), boundary=boundary, grid=grid)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 7), (9, 5), (3, 4), (6, 6)])
+def test_dirichlet_ends_are_kept_on_top_of_a_line(n, m):
+    def field(size):
+        x = torch.linspace(0, 1, size, dtype=torch.float64)
+        return 2 - 5 * x + 3 * torch.sin(math.pi * x)
+
+    result = resample(field(n), (m,), boundary="dirichlet", grid="vertex")
+    torch.testing.assert_close(result, field(m))
+    u = random_field((2, n))
+    result = resample(u, (m,), boundary="dirichlet", grid="vertex")
+    torch.testing.assert_close(result[:, [0, -1]], u[:, [0, -1]])
+
+
+def test_mixed_axes_are_a_tensor_product():
+    u = random_field((1, 2, 4, 7, 6))
+    boundaries, grids = ("neumann", "dirichlet", "periodic"), ("vertex", "interior", "cell")
+    expected = torch.einsum(
+        "bcxyz,ix,jy,kz->bcijk",
+        u,
+        *(
+            dense_matrix(*pair)
+            for pair in zip(boundaries, grids, (4, 7, 6), (9, 4, 8), strict=True)
+        ),
+    )
+    result = resample(u, (9, 4, 8), boundary=boundaries, grid=grids)
+    torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.parametrize(("boundary", "grid"), [*ALL_GRIDS, ("dirichlet", "vertex")])
+def test_every_grid_round_trips_keeps_dtypes_and_has_gradients(boundary, grid):
+    u = random_field((2, 6, 5))
+    fine = resample(u, (9, 8), boundary=boundary, grid=grid)
+    torch.testing.assert_close(resample(fine, (6, 5), boundary=boundary, grid=grid), u)
+    half = resample(u.half(), (9, 4), boundary=boundary, grid=grid)
+    assert half.dtype == torch.float16
+    expected = resample(u.half().double(), (9, 4), boundary=boundary, grid=grid)
+    torch.testing.assert_close(half, expected.half(), rtol=2e-3, atol=1e-3)
+    assert torch.autograd.gradcheck(
+        lambda v: resample(v, (4, 6), boundary=boundary, grid=grid), u[:1].requires_grad_()
+    )
+
+
+def test_grids_that_do_not_fit_are_named():
+    u = random_field((4, 2))
+    with pytest.raises(ValueError, match=r"resample: expected interior points on a dirichlet"):
+        resample(u, (3, 3), boundary="neumann", grid=["vertex", "interior"])
+    with pytest.raises(ValueError, match=r"at least 3 points on axis -1 .*got 2 and 5"):
+        resample(u, (5,), boundary="dirichlet", grid="vertex")
+    with pytest.raises(ValueError, match=r"resample: expected boundary .* for 1 axes"):
+        resample(u, (5,), boundary=["neumann", "neumann"], grid="cell")
+    with pytest.raises(ValueError, match=r"resample: expected 1 to 2 positive sizes"):
+        resample(u, (3, 0), boundary="periodic", grid="cell")
+    with pytest.raises(TypeError, match=r"resample: expected a real .*torch.int64"):
+        resample(torch.arange(4), (3,), boundary="periodic", grid="cell")

@@ -283,3 +283,21 @@ def test_block_in_pieces_equals_the_block_in_one(monkeypatch):
     # 128 scores per patch: 12 patches in pieces of five.
     monkeypatch.setattr("sciml.models.lsm.block.CACHED_SCORES", 700)
     torch.testing.assert_close(block(u), expected)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_training_step_under_bfloat16_autocast(norm):
+    torch.manual_seed(33333331)
+    model = perturbed(ReferenceLSM(1, 1, (2, 2), d_model=8, norm=norm))
+    u, target = torch.randn(2, 4, 1, 32, 32).unbind()
+    losses = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = (model(u).float() - target).square().mean()
+        loss.backward()
+        losses.append(float(loss.detach()))
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)

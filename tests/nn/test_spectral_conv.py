@@ -4,6 +4,7 @@ import neuralop.layers.spectral_convolution as neuraloperator
 import pytest
 import torch
 
+from sciml.fft.truncated import synthesise
 from sciml.nn.spectral_conv import SpectralConv
 
 GRIDS = [
@@ -86,11 +87,8 @@ def test_equals_neuraloperator_on_even_grids(space, modes):
     torch.manual_seed(5550123)
     theirs = neuraloperator.SpectralConv(3, 4, modes)
     ours = SpectralConv(3, 4, modes)
-    weight = theirs.weight.to_tensor() if hasattr(theirs.weight, "to_tensor") else theirs.weight
-    stacked = torch.view_as_real(weight.detach()).movedim(-1, 0)  # (2, c_in, c_out, *modes)
-    with torch.no_grad():
-        ours.weight.copy_(stacked.movedim((1, 2), (-2, -1)))
-        ours.bias.copy_(theirs.bias.flatten())
+    torch.nn.init.normal_(theirs.bias)
+    ours.load_neuraloperator(theirs.state_dict())
     u = torch.randn(2, 3, *space)
     expected = theirs(u).detach()
     torch.testing.assert_close(
@@ -155,12 +153,103 @@ def test_a_basis_first_made_in_inference_mode_still_trains():
     assert torch.isfinite(u.grad).all()
 
 
-def test_second_derivatives_are_refused():
-    layer = SpectralConv(1, 1, (3,))
-    u = torch.randn(1, 1, 8, requires_grad=True)
-    (gradient,) = torch.autograd.grad(layer(u).square().sum(), u, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+@pytest.mark.parametrize(("space", "modes"), [((6,), (4,)), ((4, 5), (3, 4))])
+def test_second_derivatives_by_finite_differences(space, modes):
+    torch.manual_seed(61803399)
+    layer = SpectralConv(2, 2, modes).double()
+    u = torch.randn(1, 2, *space, dtype=torch.float64, requires_grad=True)
+
+    def apply(u, weight, bias):
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (u,))
+
+    assert torch.autograd.gradgradcheck(apply, (u, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize(
+    ("space", "target"),
+    [((33,), (20,)), ((32, 32), (64, 64)), ((32, 32), (16, 16)), ((33, 32), (47, 21))],
+)
+def test_identity_multiplier_moves_band_limited_fields_between_grids(space, target):
+    torch.manual_seed(200560490131)
+    modes = tuple(2 * ((min(n, m) - 1) // 2) - 1 for n, m in zip(space, target, strict=True))
+    layer = SpectralConv(1, 1, (64,) * len(space), bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0] = 1.0
+    spectrum = torch.randn(*modes[:-1], modes[-1] // 2 + 1, 2, 2, 1)
+    u, expected = synthesise(spectrum, space), synthesise(spectrum, target)
+    moved = layer(u, target)
+    assert (moved - expected).norm() < 1e-6 * expected.norm()
+
+
+@pytest.mark.parametrize("space", [(17,), (33, 32), (32, 33), (15, 9, 12)])
+def test_identity_multiplier_keeps_any_field_on_odd_and_mixed_grids(space):
+    torch.manual_seed(7368787)
+    layer = SpectralConv(2, 2, tuple(n + 2 for n in space), bias=False).double()
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0] = torch.eye(2)
+    u = torch.randn(3, 2, *space, dtype=torch.float64)
+    torch.testing.assert_close(layer(u), u, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("space", "modes"), [((16,), (8,)), ((16, 12), (8, 6))])
+def test_separable_layer_equals_neuraloperator(space, modes):
+    torch.manual_seed(5550133)
+    theirs = neuraloperator.SpectralConv(3, 3, modes, separable=True)
+    ours = SpectralConv(3, 3, modes, separable=True)
+    torch.nn.init.normal_(theirs.bias)
+    ours.load_neuraloperator(theirs.state_dict())
+    u = torch.randn(2, 3, *space)
+    expected = theirs(u).detach()
+    tolerance = 2e-6 * float(expected.abs().max())
+    torch.testing.assert_close(ours(u), expected, rtol=0, atol=tolerance)
+    assert ours.weight.shape == (2, *ours.kept, 3)
+
+
+def test_importer_refuses_what_does_not_fit():
+    ours = SpectralConv(3, 4, (8, 8))
+    with pytest.raises(ValueError, match="reconstruct factorised weights first"):
+        ours.load_neuraloperator({"weight.core": torch.zeros(1), "bias": torch.zeros(4, 1, 1)})
+    theirs = neuraloperator.SpectralConv(3, 4, (6, 8)).state_dict()
+    with pytest.raises(ValueError, match="build both with the same modes"):
+        ours.load_neuraloperator(theirs)
+    with pytest.raises(ValueError, match="no bias"):
+        SpectralConv(3, 4, (6, 8), bias=False).load_neuraloperator(theirs)
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_forward_mode_equals_reverse_mode(separable):
+    torch.manual_seed(433494437)
+    layer = SpectralConv(2, 2, (4, 3), separable=separable).double()
+    u = torch.randn(1, 2, 6, 5, dtype=torch.float64, requires_grad=True)
+
+    def apply(u, weight, bias):
+        return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (u,))
+
+    inputs = (u, layer.weight, layer.bias)
+    assert torch.autograd.gradcheck(apply, inputs, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(apply, inputs)
+    detached = tuple(value.detach() for value in inputs)
+    for i in range(3):
+        forward = torch.func.jacfwd(apply, i)(*detached)
+        torch.testing.assert_close(forward, torch.func.jacrev(apply, i)(*detached))
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize("separable", [False, True])
+def test_compiles_without_graph_breaks_and_trains(separable):
+    torch.manual_seed(1618033)
+    layer = SpectralConv(3, 3, (6, 7), separable=separable)
+    u = torch.randn(2, 3, 12, 9, requires_grad=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    inputs = [u, *layer.parameters()]
+    expected = torch.autograd.grad(layer(u).square().sum(), inputs)
+    gradients = torch.autograd.grad(compiled(u).square().sum(), inputs)
+    for a, b in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    exported = torch.export.export(layer, (u.detach(),)).module()
+    torch.testing.assert_close(exported(u), layer(u), rtol=0, atol=1e-5)
 
 
 def test_errors_say_what_to_do():
@@ -168,6 +257,10 @@ def test_errors_say_what_to_do():
         SpectralConv(2, 2, (4, 0))
     with pytest.raises(ValueError, match="1, 2 or 3 axes"):
         SpectralConv(2, 2, (4, 4, 4, 4))
+    with pytest.raises(ValueError, match="as many output as input channels"):
+        SpectralConv(2, 3, (4, 4), separable=True)
+    with pytest.raises(ValueError, match="2 positive sizes as output_shape"):
+        SpectralConv(2, 2, (4, 4))(torch.randn(1, 2, 8, 8), (8,))
     layer = SpectralConv(2, 2, (4, 4))
     with pytest.raises(ValueError, match=r"expected \(batch, 2, \*space\) with 2 spatial axes"):
         layer(torch.randn(1, 3, 8, 8))

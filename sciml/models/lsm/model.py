@@ -111,7 +111,7 @@ class LSM(SurrogateModel):
             raise ValueError(
                 f"LSM: expected a domain that is periodic on all axes, got {spec.name!r} with "
                 f"bounded axes {bounded}; the default mode mixes Fourier modes, use "
-                f"model=lsm_reference instead"
+                f"model/lsm_mode=published instead"
             )
         return cls(spec.in_channels, spec.out_channels, spec.ndim, **hyper)
 

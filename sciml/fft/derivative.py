@@ -1,0 +1,65 @@
+"""Spectral derivatives of periodic fields."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from sciml.fft.transforms import compute_dtype, irfftn, rfftn
+from sciml.fft.wavenumbers import wavenumbers
+
+
+def spectral_derivative(
+    u: Num[Tensor, "*shape"], orders: Sequence[int], lengths: Sequence[float]
+) -> Float[Tensor, "*shape"]:
+    """Mixed partial derivative of the trigonometric interpolant of a periodic field.
+
+    Every Fourier mode is multiplied by Π (iκ)^m over the axes, m the order there. On an even
+    grid the Nyquist mode is ½(+n/2) + ½(-n/2), that is cos(πnx/L): its derivatives of odd order
+    vanish at every grid point, those of even order are itself times -(πn/L)² and so on. So
+    `spectral_derivative(u, [2], …)` is not two first derivatives in a row on an even grid,
+    unless that mode is empty.
+
+    Args:
+        u: Real field whose trailing `len(orders)` axes are periodic.
+        orders: Order of the derivative for each of these axes, 0 for none.
+        lengths: Period of each of these axes.
+
+    Returns:
+        ∂^(m_1 + … + m_d) u / ∂x_1^m_1 … ∂x_d^m_d at the grid points, dtype of `u` (half
+        precision is computed in float32).
+
+    Raises:
+        TypeError: If `u` is not real floating point.
+        ValueError: If there is not one order >= 0 and one positive length per axis, or more of
+            them than axes.
+
+    Source: L. N. Trefethen, "Spectral methods in MATLAB" (2000), chapter 3.
+    """
+    compute_dtype("spectral_derivative", u)
+    if not 0 < len(orders) <= u.ndim or len(lengths) != len(orders) or min(orders) < 0:
+        raise ValueError(
+            f"spectral_derivative: expected an order >= 0 and a length for 1 to {u.ndim} "
+            f"trailing axes of a field of shape {tuple(u.shape)}, got orders={tuple(orders)}, "
+            f"lengths={tuple(lengths)}; give one of each per axis"
+        )
+    axes = [axis - len(orders) for axis, order in enumerate(orders) if order > 0]
+    if not axes:
+        return u.clone()
+    sizes = [u.shape[axis] for axis in axes]
+    spectrum = rfftn(u, axes)
+    for axis in axes:
+        factor = _multiplier(u.shape[axis], orders[axis], lengths[axis], u, axis == axes[-1])
+        factor = factor.to(spectrum.dtype if factor.is_complex() else spectrum.real.dtype)
+        spectrum = spectrum * factor.view(-1, *[1] * (-axis - 1))
+    return irfftn(spectrum, axes, sizes, dtype=u.dtype)
+
+
+def _multiplier(size: int, order: int, length: float, u: Tensor, half: bool) -> Tensor:
+    """(iκ)^order in float64, real for even orders, the Nyquist bin of odd ones zero."""
+    factor = wavenumbers(size, length, half=half, device=u.device) ** order
+    if order % 2 == 1 and size % 2 == 0:
+        factor[size // 2] = 0.0
+    factor = -factor if order % 4 > 1 else factor
+    return factor if order % 2 == 0 else torch.complex(torch.zeros_like(factor), factor)

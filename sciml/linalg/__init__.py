@@ -1,0 +1,1 @@
+"""Structured linear operators and the solvers that act on them."""

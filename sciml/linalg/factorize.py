@@ -1,0 +1,48 @@
+"""Factorisations of small dense matrices that fail in words."""
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+
+def cholesky(name: str, matrix: Num[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+    """Lower Cholesky factor L with L Lᵀ = `matrix`; `name` opens the error message.
+
+    Raises:
+        ValueError: If the matrix is not positive definite in its precision; the message holds
+            its smallest eigenvalue.
+    """
+    factor: Tensor
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if bool(info.any()):
+        with torch.no_grad():
+            smallest = float(torch.linalg.eigvalsh(matrix)[..., 0].min())
+        raise ValueError(
+            f"{name}: expected a positive definite matrix, got smallest eigenvalue "
+            f"{smallest:.3g}; add a multiple of the identity to it, or drop "
+            "positive_definite=True"
+        )
+    return factor
+
+
+def cholesky_logdet(factor: Num[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    """Log determinant of L Lᵀ."""
+    return 2.0 * torch.diagonal(factor, dim1=-2, dim2=-1).log().sum(-1)
+
+
+def lu_solve(
+    name: str, matrix: Num[Tensor, "*batch n n"], right: Num[Tensor, "*batch2 n k"]
+) -> Float[Tensor, "*batch3 n k"]:
+    """Solution of a dense square system by LU with partial pivoting.
+
+    Raises:
+        ValueError: If a pivot is exactly zero.
+    """
+    solution: Tensor
+    solution, info = torch.linalg.solve_ex(matrix, right)
+    if bool(info.any()):
+        raise ValueError(
+            f"{name}: expected an invertible matrix, got an exactly singular one; regularise "
+            "it, or solve the least-squares problem instead"
+        )
+    return solution

@@ -1,0 +1,1 @@
+"""Preconditioners: linear operators M ≈ A⁻¹, one idea a file."""

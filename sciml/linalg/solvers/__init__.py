@@ -1,0 +1,1 @@
+"""Solvers of linear systems: one method a file, one iteration loop for all of them."""
