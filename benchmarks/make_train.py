@@ -2,13 +2,14 @@
 
 Works on a fresh clone of the commit that is checked out, so that no data lie there beforehand.
 
-    python benchmarks/make_train.py --output benchmarks/results/make_train.json
+    python benchmarks/make_train.py --output benchmarks/results/make_train.json --figures docs
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ def main() -> None:
     """Clone, train with the interpreter that runs this script, and write what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=None)
+    parser.add_argument("--figures", type=Path, default=None, help="copy the README's figures")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
@@ -37,6 +39,9 @@ def main() -> None:
         )
         seconds = time.perf_counter() - start
         metrics = json.loads((clone / "run" / "metrics.json").read_text())
+        if arguments.figures is not None:
+            for name in ("rollout.png", "error.png"):
+                shutil.copy(clone / "run" / "figures" / name, arguments.figures)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     result = {
         "seconds": seconds,

@@ -15,8 +15,31 @@ from sciml.training.callbacks import Budget
 log = logging.getLogger(__name__)
 
 
+def spent(budget: Budget, trainer: pl.Trainer) -> str:
+    """Spent part of the budget and the time that is left, once there is a rate to go by."""
+    fraction = budget.fraction(trainer)
+    if fraction <= 0:
+        return ""
+    remaining = budget.elapsed * (1.0 - fraction) / fraction
+    return f"{fraction:.0%}, {timedelta(seconds=round(remaining))} left"
+
+
+@final
 class ProgressBar(RichProgressBar):
-    """Lightning's rich progress bar without the experiment number."""
+    """Lightning's rich progress bar of an epoch, with the budget beside it.
+
+    Args:
+        budget: Clock and end of the training.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__(leave=False)
+        self.budget = budget
+
+    @override
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning names the last epoch, which a budget in steps or seconds does not have.
+        return f"Epoch {current_epoch + 1}".ljust(len(self.validation_description))
 
     @override
     def get_metrics(
@@ -24,7 +47,7 @@ class ProgressBar(RichProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return metrics
+        return metrics | {"training": spent(self.budget, trainer)}
 
 
 @final
@@ -69,15 +92,11 @@ class ProgressLines(Callback):
     def line(self, trainer: pl.Trainer, loss: float) -> str:
         """The text of one line."""
         text = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}, loss {loss:.3e}"
-        fraction = self.budget.fraction(trainer)
-        if fraction > 0:
-            remaining = self.budget.elapsed * (1.0 - fraction) / fraction
-            text += f", {fraction:.0%}, {timedelta(seconds=round(remaining))} left"
-        return text
+        return ", ".join(filter(None, (text, spent(self.budget, trainer))))
 
 
 def progress_display(budget: Budget, enabled: bool) -> Callback:
     """A rich bar on a terminal, log lines elsewhere or when the bar is switched off."""
     if enabled and sys.stderr.isatty() and sys.stdout.isatty():
-        return ProgressBar(leave=False)
+        return ProgressBar(budget)
     return ProgressLines(budget)
