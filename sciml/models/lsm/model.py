@@ -7,7 +7,6 @@ resolution, skips are added, tokens start orthogonal, attention is scaled, and e
 block starts as the identity.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, final
@@ -19,6 +18,7 @@ from typing_extensions import override
 
 from sciml.fft.resample import fourier_resample
 from sciml.models.lsm.layers import DoubleGrid, FourierResidual, HalveGrid, LatentBlock
+from sciml.nn.grid import coordinate_channels
 from sciml.nn.mlp import PointwiseMLP
 from sciml.nn.model import SurrogateModel
 from sciml.spec import DatasetSpec
@@ -136,7 +136,8 @@ class LSM(SurrogateModel):
         if self.latent_resolution is not None:
             latent = (self.latent_resolution,) * len(space)
             u = fourier_resample(u, latent)
-        waves = _coordinate_waves(latent, u).expand(u.shape[0], -1, *latent)
+        periodic = (True,) * len(latent)
+        waves = coordinate_channels(latent, periodic, u).expand(u.shape[0], -1, *latent)
         h = self.lift(torch.cat([u, waves], dim=1))
         skips = []
         for level, residual in enumerate(self.encoder):
@@ -213,14 +214,3 @@ class LSM(SurrogateModel):
                     f"level {level}, "
                     f"got {coarse}; change patch, block_levels or the grid"
                 )
-
-
-def _coordinate_waves(space: Sequence[int], like: Tensor) -> Tensor:
-    """Sine and cosine of 2π x on the unit torus, one pair per axis: (2d, *space)."""
-    waves = []
-    for axis, n in enumerate(space):
-        phase = 2 * math.pi / n * torch.arange(n, device=like.device, dtype=torch.float32)
-        shape = [n if i == axis else 1 for i in range(len(space))]
-        pair = torch.stack([phase.sin(), phase.cos()]).to(like.dtype)
-        waves.append(pair.view(2, *shape).expand(2, *space))
-    return torch.cat(waves)
