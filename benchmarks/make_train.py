@@ -46,7 +46,7 @@ def main() -> None:
     result = {
         "seconds": seconds,
         "peak_memory_gib": peak,
-        "metrics": {k: v for k, v in metrics.items() if "step_" not in k},
+        "metrics": {k: v for k, v in metrics.items() if "l2_step_" not in k},
     }
     report(result, arguments.output)
 
