@@ -52,7 +52,9 @@ def train(name: str, seed: int, arguments: argparse.Namespace, folder: Path) -> 
         )
     metrics = json.loads((run / "metrics.json").read_text())
     row = {"model": name, "seed": seed} | {key: metrics[key] for key in METRICS}
-    row |= {k: v for k, v in metrics.items() if k.startswith("baseline/") and "l2_step_" not in k}
+    row |= {
+        k: v for k, v in metrics.items() if k.startswith("baseline/") and "l2_step_" not in k
+    }
     print(f"{name:20s} seed {seed}: rollout {row['test/rollout_relative_l2']:.5f}", flush=True)
     return row
 
