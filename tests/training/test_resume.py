@@ -147,7 +147,9 @@ def test_ctrl_c_ends_the_training_gracefully(
 )
 def test_killed_process(tmp_path: Path, whole_runs: dict[str, FitReport], name: str) -> None:
     command = [sys.executable, str(SCRIPT), name, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # Sums over more threads round differently: both sides need the same number.
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
     process = subprocess.Popen([*command, "slowly"], env=environment, cwd=ROOT)
     log = tmp_path / "steps"
     deadline = time.monotonic() + 60
