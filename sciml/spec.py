@@ -50,6 +50,8 @@ class DatasetSpec:
         history: Frames h that a model reads; inputs have ``h * sum(components)`` channels,
             oldest frame first.
         constants: Values of the scalar parameters that do not vary over the data set.
+        unstructured: Whether samples are point clouds. `resolution` is then the largest number
+            of points, `domain` a box around them, and `grid` is empty.
     """
 
     name: str
@@ -62,8 +64,16 @@ class DatasetSpec:
     dt: float | None = None
     history: int = 1
     constants: Mapping[str, float] = field(default_factory=dict)
+    unstructured: bool = False
 
     def __post_init__(self) -> None:
+        if self.unstructured:
+            if len(self.resolution) != 1 or self.grid:
+                raise ValueError(
+                    "DatasetSpec: expected one number of points and no grid kinds of point "
+                    f"clouds, got resolution={self.resolution}, grid={self.grid}"
+                )
+            return
         if not self.grid:
             object.__setattr__(self, "grid", ("vertex",) * self.domain.ndim)
         if not len(self.resolution) == len(self.grid) == self.domain.ndim:
@@ -103,9 +113,14 @@ class DatasetSpec:
         return sum(f.components for f in self.out_fields)
 
     @property
+    def paired(self) -> bool:
+        """Whether samples are pairs of input and output fields rather than windows in time."""
+        return self.in_fields != self.out_fields
+
+    @property
     def autoregressive(self) -> bool:
         """Whether outputs can be fed back as inputs, so that a rollout is defined."""
-        return self.dt is not None and self.in_fields == self.out_fields
+        return self.dt is not None and not self.paired
 
     def at(self, resolution: tuple[int, ...]) -> "DatasetSpec":
         """The same data set on another grid."""

@@ -1,22 +1,20 @@
 """File formats: one module each, told apart by content, never by name.
 
-A format is added by a module with a `Source` and one entry in the table below.
+A format is added by a module with a `Format` and one entry in the table below.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sciml.data.sources.base import Source
-from sciml.data.sources.files import find_files, is_hdf5
+from sciml.data.sources import well
+from sciml.data.sources.base import FileSource, Format, Source
+from sciml.data.sources.files import container_of, find_files
 from sciml.data.sources.hdf5 import BACK_ENDS, open_hdf5
-from sciml.data.sources.well import WellSource, is_well
+from sciml.data.sources.joined import JoinedSource
 from sciml.typing import StrPath
 
-_HDF5_FORMATS: Mapping[str, tuple[Callable[[Any], bool], Callable[..., Source]]] = {
-    "well": (is_well, WellSource),
-}
-"""Formats inside HDF5: whether an open file is of it, and what reads it."""
+_FORMATS: tuple[Format, ...] = (well.FORMAT,)
+"""Formats in the order in which they are tried; the first that recognises a file reads it."""
 
 
 def open_source(
@@ -43,34 +41,62 @@ def open_source(
             f"open_source: expected a back end of {BACK_ENDS}, got {back_end!r}; use auto"
         )
     files = find_files(path)
-    first = next(iter(files.values()))[0]
-    name = _detect(first) if format is None else format
-    if name not in _HDF5_FORMATS:
-        raise ValueError(
-            f"open_source: expected a format of {sorted(_HDF5_FORMATS)}, got {name!r}; leave "
-            "it out to detect the format by content"
-        )
-    return _HDF5_FORMATS[name][1](files, back_end)
+    chosen = _detect(next(iter(files.values()))[0]) if format is None else _named(format)
+    return JoinedSource(
+        {split: _open(chosen, group, back_end) for split, group in files.items()}
+    )
 
 
-def _detect(path: Path) -> str:
+def _open(chosen: Format, paths: Sequence[Path], back_end: str) -> Sequence[FileSource]:
+    """Parts of one split, all of one container."""
+    for path in paths:
+        if container_of(path) != chosen.container:
+            raise ValueError(
+                f"open_source: expected {chosen.container} files of the {chosen.name} format, "
+                f"got {path} of {path.stat().st_size} bytes; if it was cut, delete it and "
+                "generate or download it again, else move it out of the folder"
+            )
+    return chosen.open_files(paths, back_end)
+
+
+def _named(name: str) -> Format:
+    for known in _FORMATS:
+        if known.name == name:
+            return known
+    raise ValueError(
+        f"open_source: expected a format of {[known.name for known in _FORMATS]}, got "
+        f"{name!r}; leave it out to detect the format by content"
+    )
+
+
+def _detect(path: Path) -> Format:
     """Format of a file by its signature, then by its keys."""
-    if not is_hdf5(path):
+    container = container_of(path)
+    candidates = [known for known in _FORMATS if known.container == container]
+    tried = ", ".join(known.name for known in _FORMATS)
+    if not candidates:
         with path.open("rb") as file:
             head = file.read(8)
         raise ValueError(
-            f"open_source: expected a file with the HDF5 signature, got {path} of "
-            f"{path.stat().st_size} bytes that begins with {head!r}; if it was cut, delete it "
-            "and generate or download it again (formats tried: "
-            f"{', '.join(sorted(_HDF5_FORMATS))})"
+            f"open_source: expected a file with the signature of HDF5, MATLAB, torch or numpy, "
+            f"got {path} of {path.stat().st_size} bytes that begins with {head!r}; if it was "
+            f"cut, delete it and generate or download it again (formats tried: {tried})"
+        )
+    if container != "hdf5":
+        for known in candidates:
+            if known.recognise(path):
+                return known
+        raise ValueError(
+            f"open_source: expected one of the formats {tried}, got the {container} file "
+            f"{path} with other contents; pass format= to override the detection"
         )
     with open_hdf5(path) as file:
-        for name, (recognise, _) in _HDF5_FORMATS.items():
-            if recognise(file):
-                return name
+        for known in candidates:
+            if known.recognise(file):
+                return known
         keys = sorted(file)[:12]
         attributes = sorted(file.attrs)[:12]
     raise ValueError(
-        f"open_source: expected one of the formats {sorted(_HDF5_FORMATS)}, got {path} with "
-        f"keys {keys} and attributes {attributes}; pass format= to override the detection"
+        f"open_source: expected one of the formats {tried}, got {path} with keys {keys} and "
+        f"attributes {attributes}; pass format= to override the detection"
     )

@@ -1,20 +1,33 @@
-"""What every file format offers to the rest of the data path: a list of trajectories."""
+"""What every file format offers to the rest of the data path."""
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from sciml.spec import DatasetSpec, FieldSpec
 
+Container = Literal["hdf5", "matlab5", "torch", "npy", "npz"]
+"""Kinds of files, told apart by their signatures."""
+
 
 class Source(ABC):
-    """A data set in its files: trajectories of frames, read in place.
+    """A data set in its files, read in place.
+
+    There are two kinds. A set of *trajectories* (``spec.paired`` false) holds frames of the
+    same fields over time, and models predict the following frames. A set of *pairs*
+    (``spec.paired`` true) holds input fields and, on the same points, the output fields that
+    belong to them; each pair is a trajectory of one frame with `read_targets` beside it.
 
     The layout of the file is turned into channels first here, in the copy into the caller's
     buffer, and nowhere else. A source holds no open handle when it is pickled or forked:
-    handles belong to the process that opened them.
+    handles belong to the process that opened them. Reading is safe from several threads.
     """
 
     @property
@@ -30,7 +43,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def lengths(self) -> NDArray[np.int64]:
-        """Number of frames of each trajectory."""
+        """Number of frames of each trajectory; 1 for a pair."""
 
     @property
     @abstractmethod
@@ -41,6 +54,11 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Text that changes with the names, sizes or modification times of the files."""
+
+    @property
+    def split_preset(self) -> str | None:
+        """Name of the split that the benchmark's papers use, see `sciml.data.splits`."""
+        return None
 
     @property
     def static_fields(self) -> tuple[FieldSpec, ...]:
@@ -56,23 +74,36 @@ class Source(ABC):
         """Number of frames of one trajectory."""
         return int(self.lengths[trajectory])
 
+    def num_points(self, trajectory: int) -> int:
+        """Points of a trajectory's point cloud, at most ``spec.resolution[0]``."""
+        return self.spec.resolution[0]
+
     @abstractmethod
     def read(
         self, trajectory: int, start: int, stop: int, stride: int, out: NDArray[np.float32]
     ) -> None:
-        """Copy frames ``start:stop:stride`` into a buffer.
+        """Copy frames ``start:stop:stride`` of the input fields into a buffer.
 
         Args:
             trajectory: Trajectory number over all splits.
             start: First frame.
             stop: End of the frames, exclusive.
             stride: Distance of the frames read.
-            out: Buffer of shape (t, c, *space); channels as in ``spec.in_fields``.
+            out: Buffer of shape (t, c, *space); channels as in ``spec.in_fields``. Point clouds
+                have (t, c, n) with n = `num_points`.
         """
 
-    @abstractmethod
+    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        """Copy the output fields of a pair into a buffer (c_out, *space)."""
+        raise NotImplementedError(f"{type(self).__name__} holds trajectories, not pairs")
+
     def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        """Copy the static fields of a trajectory into a buffer of shape (c_static, *space)."""
+        """Copy the static fields of a trajectory into a buffer (c_static, *space)."""
+        raise NotImplementedError(f"{type(self).__name__} has no static fields")
+
+    def read_coords(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        """Copy the coordinates of a point cloud into a buffer (n, d)."""
+        raise NotImplementedError(f"{type(self).__name__} holds fields on grids")
 
     @abstractmethod
     def times(self, trajectory: int) -> NDArray[np.float64]:
@@ -93,3 +124,73 @@ class Source(ABC):
     @abstractmethod
     def describe(self) -> str:
         """What the files hold and which back end reads each field, and why."""
+
+
+class FileSource(Source):
+    """The trajectories of one file, or of files that belong together like inputs and outputs.
+
+    `JoinedSource` makes a data set of such parts. A part does not know which of its scalars
+    vary over the data set, so they stand in `scalars` and not in ``spec.params``.
+    """
+
+    @property
+    @abstractmethod
+    def paths(self) -> tuple[Path, ...]:
+        """The file or files."""
+
+    @property
+    @abstractmethod
+    def scalars(self) -> Mapping[str, NDArray[np.float64]]:
+        """Scalar PDE parameters by name, one value for each trajectory."""
+
+    @property
+    def role(self) -> str:
+        """Split that the file's publisher made it for (``train``, ...); empty if not known."""
+        return ""
+
+    @property
+    @override
+    def splits(self) -> Mapping[str, range]:
+        return {}
+
+    @property
+    @override
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for path in self.paths:
+            state = path.stat()
+            digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    @override
+    def params(self, trajectory: int) -> NDArray[np.float64]:
+        return np.zeros(0)
+
+    @override
+    def boundary(self, trajectory: int) -> NDArray[np.int64]:
+        codes = [2 if periodic else 1 for periodic in self.spec.periodic]
+        return np.repeat(np.array(codes, np.int64)[:, None], 2, axis=1)
+
+    @override
+    def locate(self, trajectory: int) -> str:
+        return f"{self.paths[0]}, trajectory {trajectory}"
+
+
+@final
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Args:
+        name: Its name, for ``format=`` and messages.
+        container: Kind of file that it lives in.
+        recognise: Whether the content is of this format: handed an open `h5py.File` for the
+            container ``"hdf5"``, else the path.
+        open_files: Opens the files of one folder or split as parts of a data set; takes the
+            paths and the name of the back end.
+    """
+
+    name: str
+    container: Container
+    recognise: Callable[[Any], bool]
+    open_files: Callable[[Sequence[Path], str], Sequence[FileSource]]

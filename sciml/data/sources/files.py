@@ -1,16 +1,18 @@
 """Finding the files of a data set, and telling formats apart by content."""
 
 import difflib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from sciml.data.sources.base import Container
 from sciml.typing import StrPath
 
 SPLIT_NAMES = ("train", "valid", "test")
 """Names of split folders, in the order in which trajectories are numbered."""
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_HDF5_SUFFIXES = (".h5", ".hdf5")
+_SUFFIXES = (".h5", ".hdf5", ".mat", ".pt", ".pth", ".npy", ".npz")
 _UNFINISHED_SUFFIXES = (".tmp", ".part")
 
 
@@ -28,6 +30,26 @@ def is_hdf5(path: Path) -> bool:
                 return True
             offset = max(512, 2 * offset)
     return False
+
+
+def container_of(path: Path) -> Container | None:
+    """Kind of a file by its signature, None when it is none that we read."""
+    if is_hdf5(path):
+        return "hdf5"
+    with path.open("rb") as file:
+        head = file.read(128)
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"MATLAB 5.0 MAT-file"):
+        return "matlab5"
+    if head.startswith(b"PK") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any(name.endswith("data.pkl") for name in names):
+            return "torch"
+        if names and all(name.endswith(".npy") for name in names):
+            return "npz"
+    return None
 
 
 def existing_path(path: StrPath, function: str) -> Path:
@@ -98,8 +120,8 @@ def _files_of_folder(folder: Path) -> dict[str, list[Path]]:
 def _data_files(folder: Path) -> list[Path]:
     """Data files of one folder by name: cards, statistics and unfinished files are passed over.
 
-    A file that is named like HDF5 but lacks the signature counts, so that opening it reports
-    the damage; leaving it out would silently shrink the data set.
+    A file that is named like a data file but lacks its signature counts, so that opening it
+    reports the damage; leaving it out would silently shrink the data set.
     """
     return [
         entry
@@ -107,5 +129,5 @@ def _data_files(folder: Path) -> list[Path]:
         if entry.is_file()
         and not entry.name.startswith(".")
         and entry.suffix not in _UNFINISHED_SUFFIXES
-        and (entry.suffix.lower() in _HDF5_SUFFIXES or is_hdf5(entry))
+        and (entry.suffix.lower() in _SUFFIXES or container_of(entry) is not None)
     ]

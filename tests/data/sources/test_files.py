@@ -10,7 +10,9 @@ def test_content_decides_and_not_the_name(tmp_path):
     write_well(tmp_path / "data.csv")
     assert open_source(tmp_path / "data.csv").num_trajectories == 3
     (tmp_path / "real.hdf5").write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match=r"HDF5 signature, got .*real\.hdf5 of 8 bytes.*b'x,y"):
+    with pytest.raises(
+        ValueError, match=r"signature of HDF5.*, got .*real\.hdf5 of 8 bytes.*b'x,y"
+    ):
         open_source(tmp_path / "real.hdf5")
 
 
@@ -88,13 +90,11 @@ def test_unknown_keys_and_format(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["pressure"] = [1.0]
         file.attrs["code"] = "x"
-    with pytest.raises(
-        ValueError, match=r"formats \['well'\].*keys \['pressure'\].*\['code'\]"
-    ):
+    with pytest.raises(ValueError, match=r"formats well.*keys \['pressure'\].*\['code'\]"):
         open_source(tmp_path / "a.h5")
     with pytest.raises(ValueError, match="expected the group 'dimensions'"):
         open_source(tmp_path / "a.h5", format="well")
-    with pytest.raises(ValueError, match=r"format of \['well'\], got 'wall'"):
+    with pytest.raises(ValueError, match=r"format of \['well'.*\], got 'wall'"):
         open_source(tmp_path / "a.h5", format="wall")
     with pytest.raises(ValueError, match=r"back end of .*'mmap', 'h5py'.* got 'map'"):
         open_source(tmp_path / "a.h5", back_end="map")

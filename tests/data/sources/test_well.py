@@ -264,7 +264,7 @@ def test_fingerprint_follows_the_files(tmp_path):
         ({"boundary": {"x": "WALL"}}, "periodicity"),
         ({"times": np.arange(5.0)}, "time step"),
         ({"scalars": [Scalar("beta", 1.0)]}, "scalars"),
-        ({"name": "other"}, "dataset_name"),
+        ({"name": "other"}, "data set name"),
     ],
 )
 def test_odd_file_is_named_with_what_differs(tmp_path, change, what):

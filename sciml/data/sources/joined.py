@@ -1,0 +1,228 @@
+"""Several files as one data set."""
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from sciml.data.sources.base import FileSource, Source
+from sciml.data.sources.files import SPLIT_NAMES
+from sciml.spec import DatasetSpec, FieldSpec
+
+
+@final
+class JoinedSource(Source):
+    """Trajectories of all files of a data set, numbered split by split and file by file.
+
+    Scalars that differ between trajectories are the PDE parameters ``spec.params``; equal ones
+    are ``spec.constants``.
+
+    Args:
+        parts: Files of each split; the single key ``""`` when there are no split folders. Files
+            that were published for a split (`FileSource.role`) then make the splits.
+
+    Raises:
+        ValueError: If files differ in what they hold.
+    """
+
+    def __init__(self, parts: Mapping[str, Sequence[FileSource]]) -> None:
+        groups = _by_role(parts[""]) if list(parts) == [""] else parts
+        self._parts = [part for group in groups.values() for part in group]
+        first = self._parts[0]
+        for other in self._parts[1:]:
+            _check_agreement(first, other)
+        counts = [part.num_trajectories for part in self._parts]
+        self._starts = list(accumulate(counts, initial=0))
+        self._lengths = np.concatenate([part.lengths for part in self._parts])
+        self._splits: dict[str, range] = {}
+        position = 0
+        for name, group in groups.items():
+            stop = position + len(group)
+            if name:
+                self._splits[name] = range(self._starts[position], self._starts[stop])
+            position = stop
+        scalars = {
+            name: np.concatenate([part.scalars[name] for part in self._parts])
+            for name in first.scalars
+        }
+        constant = {name: bool(np.all(values == values[0])) for name, values in scalars.items()}
+        params = tuple(name for name, same in constant.items() if not same)
+        self._params = np.array([scalars[name] for name in params], np.float64).reshape(
+            len(params), len(self._lengths)
+        )
+        steps = (part.spec.dt for part in self._parts)
+        self._spec = replace(
+            first.spec,
+            params=params,
+            dt=next((dt for dt in steps if dt is not None), None),
+            constants={
+                name: float(scalars[name][0]) for name, same in constant.items() if same
+            },
+        )
+        if self._spec.unstructured:
+            largest = max(part.spec.resolution[0] for part in self._parts)
+            self._spec = self._spec.at((largest,))
+
+    @property
+    @override
+    def spec(self) -> DatasetSpec:
+        return self._spec
+
+    @property
+    @override
+    def static_fields(self) -> tuple[FieldSpec, ...]:
+        return self._parts[0].static_fields
+
+    @property
+    @override
+    def splits(self) -> Mapping[str, range]:
+        return self._splits
+
+    @property
+    @override
+    def split_preset(self) -> str | None:
+        return self._parts[0].split_preset
+
+    @property
+    @override
+    def lengths(self) -> NDArray[np.int64]:
+        return self._lengths
+
+    @property
+    @override
+    def memory_mapped(self) -> bool:
+        return all(part.memory_mapped for part in self._parts)
+
+    @property
+    @override
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in self._parts:
+            digest.update(part.fingerprint.encode())
+        return digest.hexdigest()
+
+    def _find(self, trajectory: int) -> tuple[FileSource, int]:
+        """The file, and the number of the trajectory inside it."""
+        number = bisect_right(self._starts, trajectory) - 1
+        return self._parts[number], trajectory - self._starts[number]
+
+    @override
+    def num_points(self, trajectory: int) -> int:
+        part, sample = self._find(trajectory)
+        return part.num_points(sample)
+
+    @override
+    def read(
+        self, trajectory: int, start: int, stop: int, stride: int, out: NDArray[np.float32]
+    ) -> None:
+        part, sample = self._find(trajectory)
+        part.read(sample, start, stop, stride, out)
+
+    @override
+    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        part, sample = self._find(trajectory)
+        part.read_targets(sample, out)
+
+    @override
+    def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        part, sample = self._find(trajectory)
+        part.read_static(sample, out)
+
+    @override
+    def read_coords(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        part, sample = self._find(trajectory)
+        part.read_coords(sample, out)
+
+    @override
+    def times(self, trajectory: int) -> NDArray[np.float64]:
+        part, sample = self._find(trajectory)
+        return part.times(sample)
+
+    @override
+    def params(self, trajectory: int) -> NDArray[np.float64]:
+        return self._params[:, trajectory]
+
+    @override
+    def boundary(self, trajectory: int) -> NDArray[np.int64]:
+        part, sample = self._find(trajectory)
+        return part.boundary(sample)
+
+    @override
+    def locate(self, trajectory: int) -> str:
+        part, sample = self._find(trajectory)
+        return part.locate(sample)
+
+    @override
+    def describe(self) -> str:
+        splits = ", ".join(f"{name} {len(span)}" for name, span in self._splits.items())
+        lines = [
+            f"{self._spec.name}: {len(self._parts)} files, {self.num_trajectories} trajectories"
+            + (f" ({splits})" if splits else "")
+        ]
+        texts = [part.describe() for part in self._parts]
+        for text in dict.fromkeys(texts):
+            count = texts.count(text)
+            lines.append(text if count == len(texts) else f"in {count} files: {text}")
+        return "\n".join(lines)
+
+
+def _by_role(parts: Sequence[FileSource]) -> dict[str, list[FileSource]]:
+    """Files grouped by the split they were published for, training first."""
+    roles = sorted(
+        {part.role for part in parts},
+        key=lambda role: (SPLIT_NAMES.index(role) if role in SPLIT_NAMES else 9, role),
+    )
+    if "" in roles and len(roles) > 1:
+        odd = next(part for part in parts if not part.role)
+        raise ValueError(
+            f"open_source: expected every file to be of one of the splits {roles[:-1]} by its "
+            f"name, got {odd.paths[0]}; move it out of the folder"
+        )
+    return {role: [part for part in parts if part.role == role] for role in roles}
+
+
+def _check_agreement(first: FileSource, other: FileSource) -> None:
+    """Two files of one data set must hold the same fields on the same grid.
+
+    Raises:
+        ValueError: Naming the odd file, what differs and both values.
+    """
+
+    def contents(part: FileSource) -> dict[str, Any]:
+        spec, cloud = part.spec, part.spec.unstructured
+        step = spec.dt or first.spec.dt or other.spec.dt
+        return {
+            "data set name": spec.name,
+            "axes": spec.axes,
+            "resolution": None if cloud else spec.resolution,
+            "periodicity": spec.periodic,
+            "domain": None if cloud else (spec.domain.low, spec.domain.high, spec.grid),
+            "fields": spec.in_fields,
+            "output fields": spec.out_fields,
+            "static fields": part.static_fields,
+            "scalars": sorted(part.scalars),
+            # a file with one frame has no time step to disagree about
+            "time step": step if first.spec.dt is None else _snap(step, first.spec.dt),
+        }
+
+    expected, got = contents(first), contents(other)
+    for name, value in expected.items():
+        if got[name] != value:
+            raise ValueError(
+                f"open_source: expected {name} {value} as in {first.paths[0].name}, got "
+                f"{got[name]} in {other.paths[0]}; move the file out of the folder or generate "
+                "it again"
+            )
+
+
+def _snap(step: float | None, reference: float) -> float | None:
+    """The reference where it is the same but for the rounding of times in single precision."""
+    same = step is not None and math.isclose(step, reference, rel_tol=1e-5)
+    return reference if same else step
