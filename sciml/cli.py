@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.loggers import Logger
 
-from sciml.data.plan import DatasetPlan
+from sciml.data.plan import Plan
 from sciml.data.writers.atomic import write_atomically
 from sciml.evaluation.judge import judge
 from sciml.evaluation.report import summary_line, write_environment
@@ -95,7 +95,7 @@ class Task:
         torch.manual_seed(self.seed)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        self.plan: DatasetPlan = _build(config.dataset)
+        self.plan: Plan = _build(config.dataset)
         spec = self.plan.spec()
         self.model = self._model(spec)
         self.objective = _build(config.objective)
@@ -137,11 +137,13 @@ class Task:
         )
         finish(self.loggers)
         log.info(summary_line(metrics, self.folder))
-        return metrics.get(self.config.optimize)
+        headline = "rollout_relative_l2" if data.spec.autoregressive else "relative_l2"
+        return metrics.get(self.config.optimize or f"test/{headline}")
 
     def _model(self, spec: DatasetSpec) -> SurrogateModel:
         try:
             model: SurrogateModel = _build(self.config.model, _partial_=True)(spec)
+            model.check_spec(spec)
         except (InstantiationException, ValueError, TypeError) as error:
             raise ValueError(
                 f"model={_choice('model')} dataset={_choice('dataset')}: {_cause(error)}; "

@@ -16,7 +16,7 @@ from typing_extensions import override
 from sciml.data.sources import open_source
 from sciml.data.sources.base import Source
 from sciml.data.sources.resident import ResidentSource, fits_in_memory
-from sciml.data.splits import DEFAULT_SHARES, Share, trajectory_splits
+from sciml.data.splits import Share, choose_splits
 from sciml.data.windows import WindowIndex, Windows
 from sciml.spec import Batch, DatasetSpec
 from sciml.typing import StrPath
@@ -39,7 +39,7 @@ def open_dataset(
     path: StrPath,
     *,
     split: str | None = None,
-    splits: Mapping[str, Share] | None = None,
+    splits: str | Mapping[str, Share] | None = None,
     root: StrPath = "data",
     format: str | None = None,  # noqa: A002  the public name of the option
     residence: str = "auto",
@@ -51,8 +51,9 @@ def open_dataset(
         path: A file, a folder, or a plain name, which is looked up here, in `root` and in the
             folder that the environment variable ``SCIML_DATA`` names.
         split: Only the trajectories of this split; all of them by default.
-        splits: Shares of the splits (see `trajectory_splits`), instead of those that the files
-            have, or else 80, 10 and 10 percent as The Well's.
+        splits: Name of a published split (`sciml.data.splits.PRESETS`), or shares (see
+            `trajectory_splits`). By default the split folders or files that there are, else the
+            split of the benchmark's papers, else 80, 10 and 10 percent as The Well's.
         root: Folder of data sets.
         format: Format name, to override the detection by content.
         residence: ``"ram"`` keeps frames in memory after the first read, ``"stream"`` reads
@@ -69,17 +70,18 @@ def open_dataset(
             f"open_dataset: expected a residence of {RESIDENCES}, got {residence!r}; use auto"
         )
     source = open_source(_look_up(path, root), format=format)
-    if splits is None:
-        named = source.splits or trajectory_splits(source.num_trajectories, DEFAULT_SHARES)
-    else:
-        named = trajectory_splits(source.num_trajectories, splits)
+    named = choose_splits(source, splits)
     keep = residence == "ram" or (
         residence == "auto" and not source.memory_mapped and fits_in_memory(source)
     )
-    dataset = WindowedDataset(
-        ResidentSource(source) if keep else source, Windows(**windows), splits=named
-    )
+    frames = ResidentSource(source) if keep else source
+    dataset = WindowedDataset(frames, _windows(source, windows), splits=named)
     return dataset if split is None else dataset.split(split)
+
+
+def _windows(source: Source, options: WindowOptions) -> Windows:
+    """Windows of a source; pairs have none in time."""
+    return Windows(**({"horizon": 0} | options)) if source.spec.paired else Windows(**options)
 
 
 def _look_up(path: StrPath, root: StrPath) -> Path:
@@ -98,21 +100,25 @@ def _look_up(path: StrPath, root: StrPath) -> Path:
 
 @final
 class WindowedDataset(Dataset[Batch]):
-    """Samples of h input and t target frames of the trajectories of a source.
+    """Samples of h input and t target frames of the trajectories of a source, or its pairs.
 
     A batch is one buffer (b, h + t, c, *space) that the source fills in the order of the files;
     inputs and targets are views of it. There are no tensors of single samples and nothing to
     collate: give `torch.utils.data.DataLoader` a `collate_fn` that returns its argument, or use
     `sciml.data.loader.BatchLoader`.
 
+    The points of clouds of different sizes are filled up with zeros to the largest one;
+    ``Batch.mask`` says which ones count.
+
     Args:
-        source: The trajectories.
-        windows: Frames of a sample.
+        source: The trajectories, or pairs.
+        windows: Frames of a sample; for pairs the input alone, ``Windows(horizon=0)``.
         splits: Named splits of the source's trajectories; the source's own by default.
         trajectories: Numbers, in the source, of the trajectories in use; all by default.
 
     Raises:
-        ValueError: If no trajectory is long enough for a window.
+        ValueError: If no trajectory is long enough for a window, or windows in time are asked
+        of pairs.
     """
 
     def __init__(
@@ -124,7 +130,15 @@ class WindowedDataset(Dataset[Batch]):
         trajectories: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
         self.source = source
-        self.windows = windows or Windows()
+        self.windows = windows or _windows(source, {})
+        if source.spec.paired and replace(self.windows, per_trajectory=None) != Windows(
+            horizon=0
+        ):
+            raise ValueError(
+                f"WindowedDataset: expected no windows in time for {source.spec.name}, whose "
+                f"samples are pairs of inputs and outputs, got {self.windows}; leave history, "
+                "horizon, stride and first out"
+            )
         if trajectories is None:
             trajectories = range(source.num_trajectories)
         self.trajectories = np.asarray(trajectories, np.int64)
@@ -223,7 +237,7 @@ class WindowedDataset(Dataset[Batch]):
         return Batch(
             # frames and channels lie next to each other, so that flattening them is a view
             inputs=frames[:, :history].flatten(1, 2),
-            targets=frames[:, history:],
+            targets=self._targets(trajectory, frames[:, history:]),
             index=torch.from_numpy(np.stack([trajectory, start], axis=1)),
             **self._read_rest(trajectory, start),
         )
@@ -237,10 +251,32 @@ class WindowedDataset(Dataset[Batch]):
         buffer = frames.numpy()
         for sample in np.lexsort((start, trajectory)).tolist():
             first = int(start[sample])
-            self.source.read(
-                int(trajectory[sample]), first, first + span, stride, buffer[sample]
-            )
+            number = int(trajectory[sample])
+            out = buffer[sample]
+            if spec.unstructured:
+                points = self.source.num_points(number)
+                out[..., points:] = 0.0
+                out = out[..., :points]
+            self.source.read(number, first, first + span, stride, out)
         return frames
+
+    def _targets(self, trajectory: NDArray[np.int64], later: Tensor) -> Tensor | None:
+        """Output fields of pairs, else the frames after the history."""
+        if not self.source.spec.paired:
+            return later if self.windows.horizon else None
+        spec = self.source.spec
+        # a point cloud may have fewer points than the buffer
+        shape = (len(trajectory), 1, spec.out_channels, *spec.resolution)
+        targets = torch.zeros(shape) if spec.unstructured else torch.empty(shape)
+        for sample, i in enumerate(trajectory.tolist()):
+            points = self._points(i)
+            self.source.read_targets(i, targets[sample, 0][..., :points].numpy())
+        return targets
+
+    def _points(self, trajectory: int) -> int | None:
+        """Length of the last axis that a trajectory fills; None is all of it."""
+        cloud = self.source.spec.unstructured
+        return self.source.num_points(trajectory) if cloud else None
 
     def _read_rest(
         self, trajectory: NDArray[np.int64], start: NDArray[np.int64]
@@ -259,6 +295,13 @@ class WindowedDataset(Dataset[Batch]):
         if spec.params:
             params = np.stack([source.params(i) for i in numbers])
             rest["params"] = torch.from_numpy(params).to(torch.float32)
+        if spec.unstructured:
+            rest["coords"] = torch.zeros((len(numbers), spec.resolution[0], spec.ndim))
+            rest["mask"] = torch.zeros((len(numbers), spec.resolution[0]), dtype=torch.bool)
+            for sample, i in enumerate(numbers):
+                points = source.num_points(i)
+                rest["mask"][sample, :points] = True
+                source.read_coords(i, rest["coords"][sample, :points].numpy())
         channels = sum(field.components for field in source.static_fields)
         if channels:
             rest["static"] = torch.empty((len(numbers), channels, *spec.resolution))

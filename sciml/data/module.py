@@ -14,7 +14,9 @@ _VALIDATION_SAMPLES = 32
 
 @final
 class DataModule:
-    """Training windows, rollouts and statistics of one data set with splits.
+    """Training samples, rollouts and statistics of one data set with splits.
+
+    Pairs of inputs and outputs have no rollouts: their samples serve for all purposes.
 
     Args:
         dataset: The data set with all of its splits; the stride of its windows is the distance
@@ -47,11 +49,22 @@ class DataModule:
                 f"{list(dataset.split_names)}; pass the whole data set, or define splits= when "
                 "opening it"
             )
+        self.batch_size = batch_size
+        self.seed = seed
+        self._statistics: dict[bool, DataStatistics] = {}
+        if dataset.spec.paired:
+            given = {"rollout_from": rollout_from, "rollout_steps": rollout_steps}
+            if history != 1 or set(given.values()) != {None}:
+                raise ValueError(
+                    f"DataModule: expected no history and no rollout of {dataset.spec.name}, "
+                    "whose samples are pairs of inputs and outputs, got history="
+                    f"{history}, {given}; leave them out"
+                )
+            self.dataset = dataset
+            return
         self.dataset = dataset.windowed(
             history=history, horizon=1, first=0, per_trajectory=None
         )
-        self.batch_size = batch_size
-        self.seed = seed
         shortest, stride = int(dataset.lengths.min()), dataset.windows.stride
         start = (shortest - 1) // 2 if rollout_from is None else rollout_from
         first = start - stride * (history - 1)
@@ -65,7 +78,6 @@ class DataModule:
         self.rollout_from = start
         self.rollout_steps = steps
         self._rollout_first = first
-        self._statistics: DataStatistics | None = None
 
     @property
     def spec(self) -> DatasetSpec:
@@ -77,9 +89,13 @@ class DataModule:
         return name in self.dataset.split_names
 
     def train_loader(self, horizon: int, rank: int = 0, world_size: int = 1) -> BatchLoader:
-        """Shuffled windows of the training trajectories with `horizon` target frames."""
+        """Shuffled windows of the training trajectories with `horizon` target frames, or pairs.
+
+        An objective of several steps refuses pairs before it asks (`Objective.check_spec`).
+        """
+        train = self.dataset.split("train")
         return BatchLoader(
-            self.dataset.split("train").windowed(horizon=horizon),
+            train if self.spec.paired else train.windowed(horizon=horizon),
             batch_size=self.batch_size,
             shuffle=True,
             seed=self.seed,
@@ -106,9 +122,13 @@ class DataModule:
     def rollout_dataset(self, split: str) -> WindowedDataset:
         """One window of each trajectory of a split: inputs up to `rollout_from`, then targets.
 
+        Of pairs, the split's samples.
+
         Raises:
             ValueError: If there is no such split.
         """
+        if self.spec.paired:
+            return self.dataset.split(split)
         return self.dataset.split(split).windowed(
             horizon=self.rollout_steps, first=self._rollout_first, per_trajectory=1
         )
@@ -121,11 +141,18 @@ class DataModule:
         """
         return self.dataset.split(split)
 
-    def statistics(self) -> DataStatistics:
-        """Statistics of the training trajectories' frames and increments; computed once."""
-        if self._statistics is None:
+    def statistics(self, *, per_point: bool = False) -> DataStatistics:
+        """Statistics of the training split's fields and increments; computed once.
+
+        Args:
+            per_point: Of every point of a channel instead of every channel.
+        """
+        if per_point not in self._statistics:
             train = self.dataset.split("train")
-            self._statistics = source_statistics(
-                train.source, train.trajectories.tolist(), lag=train.windows.stride
+            self._statistics[per_point] = source_statistics(
+                train.source,
+                train.trajectories.tolist(),
+                lag=train.windows.stride,
+                per_point=per_point,
             )
-        return self._statistics
+        return self._statistics[per_point]

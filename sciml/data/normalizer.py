@@ -1,6 +1,7 @@
-"""Affine normalisation per channel, stored with the model."""
+"""Affine normalisation per channel or per point, stored with the model."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import final
 
@@ -21,7 +22,7 @@ data."""
 
 @final
 class Normalizer(nn.Module):
-    """z = (x - shift) / scale with one shift and scale per channel.
+    """z = (x - shift) / scale with one shift and scale per channel, or per point.
 
     ``"zscore"`` takes mean and standard deviation, ``"rms"`` zero and the root mean square,
     ``"minmax"`` the minimum and the range (so that z lies in [0, 1]), ``"none"`` leaves x
@@ -35,6 +36,8 @@ class Normalizer(nn.Module):
         num_channels: Channels c of one frame. An input of h·c channels is taken as h frames,
             each of which gets the same shifts and scales.
         kind: What shift and scale are.
+        space: Grid of a normaliser that has one shift and scale for each point of a channel,
+            as the FNO's Darcy recipe has; empty for one per channel.
 
     Raises:
         ValueError: If `kind` is unknown.
@@ -43,7 +46,9 @@ class Normalizer(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, num_channels: int, kind: str = "zscore") -> None:
+    def __init__(
+        self, num_channels: int, kind: str = "zscore", space: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ValueError(
@@ -52,15 +57,23 @@ class Normalizer(nn.Module):
             )
         self.num_channels = num_channels
         self.kind = kind
-        self.register_buffer("shift", torch.zeros(num_channels, dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(num_channels, dtype=torch.float64))
+        self.space = tuple(space)
+        shape = (num_channels, *self.space)
+        self.register_buffer("shift", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(shape, dtype=torch.float64))
 
     @classmethod
     def from_statistics(
-        cls, statistics: ChannelStatistics, kind: str = "zscore"
+        cls, statistics: ChannelStatistics, kind: str = "zscore", space: Sequence[int] = ()
     ) -> "Normalizer":
-        """A normaliser of data whose statistics are known."""
-        normalizer = cls(len(statistics.mean), kind)
+        """A normaliser of data whose statistics are known.
+
+        Args:
+            statistics: Of each channel, or of each point of each channel.
+            kind: What shift and scale are.
+            space: Grid of the points that the statistics are of; empty for channels.
+        """
+        normalizer = cls(len(statistics.mean) // math.prod(space), kind, space)
         normalizer._adopt(statistics)
         return normalizer
 
@@ -71,7 +84,7 @@ class Normalizer(nn.Module):
             ValueError: If there is no batch, a batch has other channels, or values are not
             finite.
         """
-        parts = (ChannelStatistics.of(self._checked(batch, "fit")) for batch in batches)
+        parts = (ChannelStatistics.of(self._checked(batch)) for batch in batches)
         first = next(parts, None)
         if first is None:
             raise ValueError("Normalizer.fit: expected at least one batch, got none; pass data")
@@ -89,17 +102,25 @@ class Normalizer(nn.Module):
         }[self.kind]
         if self.kind != "none":
             scale = torch.where(scale > _CONSTANT * magnitude, scale, one)
-        self.shift.copy_(shift)
-        self.scale.copy_(scale)
+        self.shift.copy_(shift.view_as(self.shift))
+        self.scale.copy_(scale.view_as(self.scale))
 
-    def _checked(self, x: Tensor, function: str) -> Tensor:
-        """The input itself, if its channels are those of the normaliser."""
+    def _checked(self, x: Tensor) -> Tensor:
+        """Values to take statistics of, if they are of the channels and grid it is for."""
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(
-                f"Normalizer.{function}: expected {self.num_channels} channels on axis 1, got "
-                f"shape {tuple(x.shape)}; pass one frame of the fields it is for"
+                f"Normalizer.fit: expected {self.num_channels} channels on axis 1, got shape "
+                f"{tuple(x.shape)}; pass one frame of the fields it is for"
             )
-        return x
+        self._check_grid(x, "fit")
+        return x.flatten(1)[..., None] if self.space else x
+
+    def _check_grid(self, x: Tensor, function: str) -> None:
+        if self.space and tuple(x.shape[2:]) != self.space:
+            raise ValueError(
+                f"Normalizer.{function}: expected the grid {self.space} of its points, got "
+                f"shape {tuple(x.shape)}; normalise per channel to change the resolution"
+            )
 
     def _parameters_for(self, x: Tensor, function: str) -> tuple[Tensor, Tensor]:
         """Shift and scale in the shape and dtype of an input."""
@@ -108,10 +129,12 @@ class Normalizer(nn.Module):
                 f"Normalizer.{function}: expected a multiple of {self.num_channels} channels "
                 f"on axis 1, got shape {tuple(x.shape)}; pass the fields that it was fitted to"
             )
+        self._check_grid(x, function)
         frames = x.shape[1] // self.num_channels
-        shape = (-1,) + (1,) * (x.ndim - 2)
+        shape = (x.shape[1], *(self.space or (1,) * (x.ndim - 2)))
         shift, scale = (
-            v.to(x.dtype).repeat(frames).view(shape) for v in (self.shift, self.scale)
+            v.to(x.dtype).repeat(frames, *(1,) * len(self.space)).view(shape)
+            for v in (self.shift, self.scale)
         )
         return shift, scale
 
@@ -128,4 +151,5 @@ class Normalizer(nn.Module):
 
     @override
     def extra_repr(self) -> str:
-        return f"{self.num_channels}, kind={self.kind!r}"
+        points = f", space={self.space}" if self.space else ""
+        return f"{self.num_channels}, kind={self.kind!r}{points}"

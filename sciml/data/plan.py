@@ -1,10 +1,14 @@
-"""A data set by name: found, or generated from its recipe, with views for training."""
+"""A data set by name: a file that the user has, or made from its recipe, with its views."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
+
+from typing_extensions import override
 
 from sciml.data.dataset import WindowedDataset, open_dataset
 from sciml.data.generate import dataset_folder, generate_splits, recipe_spec
@@ -16,9 +20,81 @@ from sciml.typing import StrPath
 _LOG = logging.getLogger(__name__)
 
 
+class Plan(ABC):
+    """What a configuration says about a data set."""
+
+    @abstractmethod
+    def spec(self) -> DatasetSpec:
+        """Self-description of the data, known before any data are made."""
+
+    @abstractmethod
+    def open(self, seed: int) -> DataModule:
+        """Find or make the data; says in one line which it was.
+
+        Args:
+            seed: Seed of the training order.
+        """
+
+    def forecasters(self) -> dict[str, Any]:
+        """Classical solvers to compare with, by name; none where there is no recipe."""
+        return {}
+
+
 @final
-class DatasetPlan:
-    """What a configuration says about a data set; `spec` is known before any data are made.
+class FilePlan(Plan):
+    """A published data set, which the user has downloaded.
+
+    Args:
+        name: Name of the data set, for messages.
+        path: File or folder.
+        views: Arguments of `DataModule`: batch size, history, rollout.
+        options: Options of `open_dataset`: format, splits, residence, stride.
+        root: Folder in which plain names are looked up.
+        origin: Where the files can be had, for the message when there are none.
+
+    Raises:
+        ValueError: If there is no path.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: StrPath | None,
+        views: Mapping[str, Any],
+        options: Mapping[str, Any] | None = None,
+        *,
+        root: StrPath = "data",
+        origin: str = "",
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.views = dict(views)
+        self.options = {k: v for k, v in (options or {}).items() if v is not None}
+        self.root = root
+        self.origin = origin
+
+    @cached_property
+    def _dataset(self) -> WindowedDataset:
+        if self.path is None:
+            raise ValueError(
+                f"dataset={self.name}: expected dataset.path=FILE_OR_FOLDER, got none; "
+                f"{self.origin or 'name the file or folder that you have'}"
+            )
+        return open_dataset(self.path, root=self.root, **self.options)
+
+    @override
+    def spec(self) -> DatasetSpec:
+        return replace(self._dataset.spec, history=self.views.get("history", 1))
+
+    @override
+    def open(self, seed: int) -> DataModule:
+        _LOG.info("%s: reading %s", self.name, self.path)
+        return DataModule(self._dataset, **self.views, seed=seed)
+
+
+@final
+class DatasetPlan(Plan):
+    """A data set with a recipe: generated on first use, unless files of one's own are named.
 
     Args:
         name: Name of the data set.
@@ -64,22 +140,19 @@ class DatasetPlan:
                 f"{self.splits}; add what is missing"
             )
 
+    @override
     def spec(self) -> DatasetSpec:
-        """Self-description of the data, read from a file or known from the recipe."""
         if self.path is not None:
             spec = open_dataset(self.path, root=self.root).spec
         else:
             spec = recipe_spec(self.recipe, self.name, **self.parameters)
         return replace(spec, history=self.views.get("history", 1))
 
+    @override
     def open(self, seed: int) -> DataModule:
-        """Find or generate the data; says in one line which it was.
-
-        Args:
-            seed: Seed of the training order.
-        """
         return DataModule(self._dataset(), **self.views, seed=seed)
 
+    @override
     def forecasters(self) -> dict[str, Any]:
         """Classical solvers on coarse grids, for the parameters of these data."""
         if not self.baselines:

@@ -4,18 +4,105 @@ Splits are made of whole trajectories, never of windows: neighbouring frames of 
 in two splits would let a model be tested on what it was fitted to.
 """
 
-from collections.abc import Mapping
+import difflib
+import logging
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
 
+from sciml.data.sources.base import Source
 from sciml.data.sources.files import SPLIT_NAMES
+
+_LOG = logging.getLogger(__name__)
 
 Share = float | int | tuple[int, int]
 """A fraction, a count, or the trajectories from start to stop (negative: from the end)."""
 
 DEFAULT_SHARES: Mapping[str, Share] = dict(zip(SPLIT_NAMES, (0.8, 0.1, 0.1), strict=True))
 """The Well's fractions, used where the files have no splits of their own."""
+
+
+def _shares(**shares: Share) -> Callable[[int, Mapping[str, range]], Mapping[str, range]]:
+    """A published split of one list of samples."""
+    return lambda total, _: trajectory_splits(total, shares)
+
+
+def _pdebench_single(total: int, _: Mapping[str, range]) -> Mapping[str, range]:
+    """PDEBench's loader of flat files: the first tenth is the test set."""
+    test = max(int(total * 0.1), 1)
+    return trajectory_splits(total, {"train": (test, 0), "test": (0, test)})
+
+
+def _pdebench_mult(total: int, _: Mapping[str, range]) -> Mapping[str, range]:
+    """PDEBench's loader of files with a group per seed: the last tenth is the test set."""
+    test = max(int(total * 0.1), 1)
+    return trajectory_splits(total, {"train": (0, total - test), "test": (total - test, 0)})
+
+
+def _fno_darcy(total: int, files: Mapping[str, range]) -> Mapping[str, range]:
+    """The first thousand of smooth1 and the first two hundred of smooth2."""
+    if not {"train", "test"} <= files.keys():
+        raise ValueError(
+            f"choose_splits: expected the files smooth1 and smooth2 for fno_darcy, got "
+            f"{total} samples of one file; put both into one folder, or pass splits="
+        )
+    train, test = files["train"], files["test"]
+    return {
+        "train": range(train.start, min(train.stop, train.start + 1000)),
+        "test": range(test.start, min(test.stop, test.start + 200)),
+    }
+
+
+PRESETS: Mapping[str, Callable[[int, Mapping[str, range]], Mapping[str, range]]] = {
+    "fno_ns": _shares(train=(0, 1000), test=(-200, 0)),
+    "fno_darcy": _fno_darcy,
+    "fno_burgers": _shares(train=(0, 1000), test=(-200, 0)),
+    "lsm_elasticity": _shares(train=(0, 1000), test=(-200, 0)),
+    "lsm_plasticity": _shares(train=(0, 900), test=(-80, 0)),
+    "lsm_airfoil": _shares(train=(0, 1000), test=(1000, 1200)),
+    "lsm_pipe": _shares(train=(0, 1000), test=(1000, 1200)),
+    "pdebench_single": _pdebench_single,
+    "pdebench_mult": _pdebench_mult,
+    "nsl_pdebench": _shares(train=0.9, test=0.1),
+    "the_well": _shares(train=0.8, valid=0.1, test=0.1),
+}
+"""Splits by name as the papers' own loaders make them, from the number of samples and the
+splits of the files."""
+
+
+def choose_splits(
+    source: Source, splits: str | Mapping[str, Share] | None = None
+) -> Mapping[str, range]:
+    """Splits of a source.
+
+    Args:
+        source: Where the trajectories are.
+        splits: Name of a preset, shares, or None: the publisher's split folders or files, else
+            the preset of the benchmark, else The Well's fractions. A benchmark whose sizes are
+            not those of these files (a part of it, or a smaller copy) gets the fractions.
+
+    Raises:
+        ValueError: If the name is unknown (naming the nearest), or a named preset or shares do
+            not fit the number of trajectories.
+    """
+    total = source.num_trajectories
+    if isinstance(splits, str):
+        if splits not in PRESETS:
+            near = difflib.get_close_matches(splits, PRESETS, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"choose_splits: expected a preset of {sorted(PRESETS)}, got {splits!r}; did "
+                f"you mean {near!r}?"
+            )
+        return PRESETS[splits](total, source.splits)
+    if splits is not None:
+        return trajectory_splits(total, splits)
+    if source.split_preset is not None:
+        try:
+            return PRESETS[source.split_preset](total, source.splits)
+        except ValueError as error:
+            _LOG.info("not the published split %s: %s", source.split_preset, error)
+    return source.splits or trajectory_splits(total, DEFAULT_SHARES)
 
 
 def trajectory_splits(

@@ -8,7 +8,7 @@ Analysis and Recommendations, The American Statistician 37, 1983, equation 2.1.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.data.sources.base import Source
+from sciml.spec import FieldSpec
 
 
 @final
@@ -110,15 +111,17 @@ class ChannelStatistics:
 @final
 @dataclass(frozen=True)
 class DataStatistics:
-    """Statistics of the frames of a data set and of what happens between them.
+    """Statistics of what a model reads, of what it predicts and of what happens in between.
 
     Args:
-        field: Of the frames.
-        increment: Of the differences of frames one window stride apart.
+        field: Of the input fields.
+        output: Of the output fields; those of the input fields themselves on trajectories.
+        increment: Of the differences of frames one window stride apart; None for pairs.
     """
 
     field: ChannelStatistics
-    increment: ChannelStatistics
+    output: ChannelStatistics
+    increment: ChannelStatistics | None
 
 
 def source_statistics(
@@ -126,54 +129,104 @@ def source_statistics(
     trajectories: Iterable[int],
     *,
     lag: int = 1,
+    per_point: bool = False,
     block_values: int = 2**21,
 ) -> DataStatistics:
-    """Statistics of the given trajectories, and of no other one, in bounded memory.
+    """Statistics of the given trajectories or pairs, and of no other one, in bounded memory.
 
     Args:
         source: Where they are read.
         trajectories: Their numbers; the training split's for anything that a model will use.
         lag: Frames between the two ends of an increment.
+        per_point: Whether every grid point of a channel has statistics of its own; they come
+            as c·points channels then.
         block_values: Values read at a time (at least ``lag + 1`` frames are).
 
     Raises:
-        ValueError: If a value is not finite (naming file, trajectory, frame and field), or no
-            trajectory has more than `lag` frames.
+        ValueError: If a value is not finite (naming file, trajectory, frame and field), no
+            trajectory has more than `lag` frames, or points of point clouds are asked for.
     """
     spec = source.spec
-    frame_values = spec.frame_channels * math.prod(spec.resolution)
-    block = max(block_values // frame_values, 1)
-    field: ChannelStatistics | None = None
-    increment: ChannelStatistics | None = None
+    if per_point and spec.unstructured:
+        raise ValueError(
+            f"source_statistics: expected a grid for statistics of each point, got the point "
+            f"clouds of {spec.name}; use statistics of each channel"
+        )
+    field, output, increment = _Running(per_point), _Running(per_point), _Running(per_point)
     for trajectory in trajectories:
-        steps = source.num_steps(trajectory)
-        for start in range(0, steps, block):
-            # a block reaches `lag` frames into the next one, where its last increments end
-            stop = min(start + block + lag, steps)
-            frames = torch.empty((stop - start, spec.frame_channels, *spec.resolution))
-            source.read(trajectory, start, stop, 1, frames.numpy())
-            _refuse_nonfinite(frames, source, trajectory, start)
-            frames = frames.to(torch.float64)
-            own = ChannelStatistics.of(frames[:block])
-            field = own if field is None else field.merge(own)
-            if stop - start > lag:
-                own = ChannelStatistics.of(frames[lag:] - frames[:-lag])
-                increment = own if increment is None else increment.merge(own)
-    if field is None or increment is None:
+        for frames, size in _blocks(source, trajectory, lag, block_values):
+            field.add(frames[:size])
+            if len(frames) > lag:
+                increment.add(frames[lag:] - frames[:-lag])
+        if spec.paired:
+            output.add(_targets(source, trajectory))
+    if field.total is None or (output.total if spec.paired else increment.total) is None:
         raise ValueError(
             f"source_statistics: expected a trajectory of more than {lag} frames in "
             f"{spec.name}, got none; check the split, or lower the stride"
         )
-    return DataStatistics(field, increment)
+    return DataStatistics(field.total, output.total or field.total, increment.total)
 
 
-def _refuse_nonfinite(frames: Tensor, source: Source, trajectory: int, start: int) -> None:
+@final
+class _Running:
+    """Statistics so far of one quantity.
+
+    Args:
+        per_point: Whether to take every point of a channel for a channel of its own.
+    """
+
+    def __init__(self, per_point: bool) -> None:
+        self.per_point = per_point
+        self.total: ChannelStatistics | None = None
+
+    def add(self, values: Tensor) -> None:
+        """Take in values (n, c, *space)."""
+        own = ChannelStatistics.of(values.flatten(1)[..., None] if self.per_point else values)
+        self.total = own if self.total is None else self.total.merge(own)
+
+
+def _blocks(
+    source: Source, trajectory: int, lag: int, block_values: int
+) -> Iterator[tuple[Tensor, int]]:
+    """Frames of a trajectory in blocks, and how many of them are the block's own.
+
+    A block reaches `lag` frames into the next one, where its last increments end.
+    """
+    spec, steps = source.spec, source.num_steps(trajectory)
+    space = (source.num_points(trajectory),) if spec.unstructured else spec.resolution
+    block = max(block_values // (spec.frame_channels * math.prod(space)), 1)
+    for start in range(0, steps, block):
+        stop = min(start + block + lag, steps)
+        frames = torch.empty((stop - start, spec.frame_channels, *space))
+        source.read(trajectory, start, stop, 1, frames.numpy())
+        _refuse_nonfinite(frames, source, trajectory, start)
+        yield frames.to(torch.float64), block
+
+
+def _targets(source: Source, trajectory: int) -> Tensor:
+    """Output fields (1, c, *space) of a pair."""
+    spec = source.spec
+    space = (source.num_points(trajectory),) if spec.unstructured else spec.resolution
+    targets = torch.empty((1, spec.out_channels, *space))
+    source.read_targets(trajectory, targets[0].numpy())
+    _refuse_nonfinite(targets, source, trajectory, 0, spec.out_fields)
+    return targets.to(torch.float64)
+
+
+def _refuse_nonfinite(
+    frames: Tensor,
+    source: Source,
+    trajectory: int,
+    start: int,
+    fields: tuple[FieldSpec, ...] | None = None,
+) -> None:
     """Raise on the first NaN or infinity, saying where it stands."""
     finite = torch.isfinite(frames)
     if bool(finite.all()):
         return
     frame, channel, *_ = (~finite).nonzero()[0].tolist()
-    names = [f.name for f in source.spec.in_fields for _ in range(f.components)]
+    names = [f.name for f in fields or source.spec.in_fields for _ in range(f.components)]
     raise ValueError(
         f"source_statistics: expected finite values, got {float(frames[~finite][0])} in "
         f"{source.locate(trajectory)}, frame {start + frame}, field {names[channel]!r}; delete "

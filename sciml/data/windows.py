@@ -18,13 +18,14 @@ class Windows:
 
     Args:
         history: Input frames h.
-        horizon: Target frames t.
+        horizon: Target frames t; 0 where targets are not wanted, and for pairs, which bring
+            their own.
         stride: Distance s of the frames of a window.
         first: First frame at which a window may start.
         per_trajectory: At most so many windows of each trajectory, the earliest ones.
 
     Raises:
-        ValueError: If a count is below one or `first` below zero.
+        ValueError: If a count is below one, or `horizon` or `first` below zero.
     """
 
     history: int = 1
@@ -34,7 +35,7 @@ class Windows:
     per_trajectory: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low in (("history", 1), ("horizon", 1), ("stride", 1), ("first", 0)):
+        for name, low in (("history", 1), ("horizon", 0), ("stride", 1), ("first", 0)):
             if getattr(self, name) < low:
                 raise ValueError(
                     f"Windows: expected {name} >= {low}, got {getattr(self, name)}; raise it"

@@ -73,9 +73,14 @@ class NeuralOperator(SurrogateModel):
     ) -> "NeuralOperator":
         """Build it for a data set's channels and axes.
 
+        A single number of modes stands for every axis.
+
         Raises:
             ValueError: If the options are made for another number of spatial axes.
         """
+        options = dict(options or {})
+        if isinstance(options.get("n_modes"), int):
+            options["n_modes"] = [options["n_modes"]] * spec.ndim
         model = cls(spec.in_channels, spec.out_channels, architecture, options)
         if model.ndim is not None and model.ndim != spec.ndim:
             raise ValueError(

@@ -66,6 +66,15 @@ class SurrogateModel(nn.Module, ABC):
     ) -> Float[Tensor, "b c_out *space"]:
         """Map input channels to output channels on the same grid."""
 
+    def check_spec(self, spec: DatasetSpec) -> None:
+        """Raise ValueError, in words, for a data set that the model cannot take."""
+        if spec.unstructured and not self.accepts_coords:
+            raise ValueError(
+                f"{type(self).__name__}: expected fields on a grid, got {spec.name!r}, whose "
+                "samples are point clouds; choose a model that takes coordinates, or a data "
+                "set on a grid"
+            )
+
     def check_resolution(self, space: tuple[int, ...]) -> None:
         """Raise ValueError, in words, for a grid that the model cannot take."""
 

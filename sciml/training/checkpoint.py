@@ -158,7 +158,11 @@ def _as_real(value: Tensor) -> Tensor:
 
 
 def _describe_normalizer(normalizer: Normalizer) -> dict[str, Any]:
-    return {"num_channels": normalizer.num_channels, "kind": normalizer.kind}
+    return {
+        "num_channels": normalizer.num_channels,
+        "kind": normalizer.kind,
+        "space": list(normalizer.space),
+    }
 
 
 def _checksum(path: Path) -> str:

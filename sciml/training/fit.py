@@ -164,8 +164,7 @@ def _with_normalizers(
 ) -> NormalizedModel:
     if isinstance(model, NormalizedModel):
         return model
-    same = data.spec.in_fields == data.spec.out_fields
-    return NormalizedModel.from_data(model, data, kind="zscore" if same else "none")
+    return NormalizedModel.from_data(model, data)
 
 
 def _trainer(

@@ -25,13 +25,17 @@ class TrainingStatistics(Protocol):
         """Self-description of the data, history included."""
         ...
 
-    def statistics(self) -> DataStatistics:
-        """Statistics of the training split."""
+    def statistics(self, *, per_point: bool = False) -> DataStatistics:
+        """Statistics of the training split, of each channel or of each point."""
         ...
 
 
 def check_normalization(
-    spec: DatasetSpec, *, kind: str = "zscore", prediction: str | None = None
+    spec: DatasetSpec,
+    *,
+    kind: str = "zscore",
+    prediction: str | None = None,
+    scope: str = "channel",
 ) -> str:
     """Compare a normalisation with a data set, before any of its data are read.
 
@@ -39,17 +43,19 @@ def check_normalization(
         spec: Self-description of the data set.
         kind: ``"zscore"``, ``"rms"``, ``"minmax"`` or ``"none"``.
         prediction: ``"increment"``, ``"field"`` or None, as for `NormalizedModel.from_data`.
+        scope: ``"channel"`` or ``"point"``.
 
     Returns:
         The prediction that is meant.
 
     Raises:
-        ValueError: On an unknown kind or prediction, or if statistics of fields or increments
-            are asked of a data set whose outputs are not the fields that it reads.
+        ValueError: On an unknown kind, scope or prediction, or if increments are asked of a
+            data set whose outputs cannot be fed back.
     """
     for name, value, valid in (
         ("kind", kind, get_args(NormalizerKind)),
         ("prediction", prediction or "field", ("increment", "field")),
+        ("scope", scope, ("channel", "point")),
     ):
         if value not in valid:
             near = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.0)[0]
@@ -63,10 +69,10 @@ def check_normalization(
         raise ValueError(
             f"check_normalization: {_mismatch(spec)}; use prediction='field'",
         )
-    if kind != "none" and spec.in_fields != spec.out_fields:
+    if scope == "point" and spec.unstructured:
         raise ValueError(
-            f"check_normalization: {_mismatch(spec)}; use kind='none', or fit the normalisers "
-            "and call NormalizedModel with them"
+            f"check_normalization: expected a grid for statistics of each point, got the point "
+            f"clouds of {spec.name!r}; use scope='channel'"
         )
     return prediction
 
@@ -130,6 +136,7 @@ class NormalizedModel(nn.Module):
             )
         if increment and not spec.autoregressive:
             raise ValueError(f"NormalizedModel: {_mismatch(spec)}; use prediction='field'")
+        network.check_spec(spec)
         self.network = network
         self.inputs = inputs
         self.outputs = outputs
@@ -145,6 +152,7 @@ class NormalizedModel(nn.Module):
         *,
         kind: str = "zscore",
         prediction: str | None = None,
+        scope: str = "channel",
     ) -> "NormalizedModel":
         """Wrap a network with statistics of the training split.
 
@@ -157,6 +165,8 @@ class NormalizedModel(nn.Module):
             kind: Normalisation of each channel; ``"none"`` reads no statistics.
             prediction: ``"increment"`` or ``"field"``; None takes increments where outputs can
                 be fed back, else the field.
+            scope: Statistics of each ``"channel"``, or of each ``"point"`` of it; the latter
+                ties the model to the grid.
 
         Raises:
             ValueError: As `check_normalization` does.
@@ -164,16 +174,17 @@ class NormalizedModel(nn.Module):
         spec = data.spec
         if not any(True for _ in network.parameters()):
             kind, prediction = "none", "field"
-        prediction = check_normalization(spec, kind=kind, prediction=prediction)
+        prediction = check_normalization(spec, kind=kind, prediction=prediction, scope=scope)
         increment = prediction == "increment"
         if kind == "none":
             inputs = Normalizer(spec.frame_channels, kind="none")
             outputs = Normalizer(spec.out_channels, kind="none")
         else:
-            statistics = data.statistics()
-            inputs = Normalizer.from_statistics(statistics.field, kind=kind)
-            target = statistics.increment if increment else statistics.field
-            outputs = Normalizer.from_statistics(target, kind=kind)
+            statistics = data.statistics(per_point=scope == "point")
+            space = spec.resolution if scope == "point" else ()
+            inputs = Normalizer.from_statistics(statistics.field, kind, space)
+            target = statistics.increment if increment else None
+            outputs = Normalizer.from_statistics(target or statistics.output, kind, space)
         return cls(network, inputs, outputs, increment=increment, spec=spec)
 
     @property

@@ -24,6 +24,8 @@ SampleLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Terms: TypeAlias = dict[str, Tensor]
 """Named parts of a loss, for the log."""
 
+_ROLLOUT_NOISE = 0.003
+
 
 def counter_seed(seed: int, step: int, rank: int = 0) -> int:
     """Seed of one training step, a hash of its coordinates.
@@ -124,6 +126,7 @@ class OneStep(Objective):
         noise: Standard deviation σ of the input noise in units of the field's own: s_c is the
             standard deviation of input channel c over the batch. A little noise teaches the
             model to correct the errors that it will meet in a rollout. The targets stay clean.
+            None takes 0.003 where outputs are fed back, and no noise elsewhere.
         loss: Error ℓ of each sample.
 
     Raises:
@@ -134,11 +137,11 @@ class OneStep(Objective):
     Deviations from the paper: white noise on all history frames instead of a random walk.
     """
 
-    noise: float = 0.0
+    noise: float | None = 0.0
     loss: SampleLoss = relative_l2
 
     def __post_init__(self) -> None:
-        if self.noise < 0:
+        if self.noise is not None and self.noise < 0:
             raise ValueError(
                 f"OneStep: expected noise >= 0, got {self.noise}; 0 switches it off"
             )
@@ -153,8 +156,10 @@ class OneStep(Objective):
         self, model: NormalizedModel, batch: Batch, progress: Progress
     ) -> tuple[Tensor, Terms]:
         target = _targets(batch, 1, "OneStep")[:, 0]
-        inputs = batch.inputs
-        if self.noise > 0:
+        inputs, noise = batch.inputs, self.noise
+        if noise is None:
+            noise = _ROLLOUT_NOISE if model.spec.autoregressive else 0.0
+        if noise > 0:
             axes = [axis for axis in range(inputs.ndim) if axis != 1]
             deviation = inputs.std(dim=axes, keepdim=True, correction=0)
             xi = torch.randn(
@@ -163,7 +168,7 @@ class OneStep(Objective):
                 dtype=inputs.dtype,
                 device=inputs.device,
             )
-            inputs = inputs + self.noise * deviation * xi
+            inputs = inputs + noise * deviation * xi
         prediction = model(inputs, params=model.usable(batch.params))
         return self.loss(prediction, target).mean(), {}
 

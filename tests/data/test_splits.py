@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sciml.data.splits import trajectory_splits
+from sciml.data.splits import choose_splits, trajectory_splits
+from tests.data.pairs import Pairs
 
 
 def test_default_fractions():
@@ -59,3 +60,60 @@ def test_empty_splits_are_left_out():
 def test_impossible_shares(shares, error, message):
     with pytest.raises(error, match=message):
         trajectory_splits(10, shares)
+
+
+class Files(Pairs):
+    """A source of any size with the splits that its files have."""
+
+    num_trajectories = split_preset = splits = None
+
+    def __init__(self, total, preset=None, **splits):
+        self.num_trajectories, self.split_preset, self.splits = total, preset, splits
+
+
+PUBLISHED = [
+    ("fno_ns", 1200, range(1000), range(1000, 1200)),
+    ("fno_burgers", 2048, range(1000), range(1848, 2048)),
+    ("lsm_elasticity", 2000, range(1000), range(1800, 2000)),
+    ("lsm_plasticity", 987, range(900), range(907, 987)),
+    ("lsm_airfoil", 2490, range(1000), range(1000, 1200)),
+    ("lsm_pipe", 2310, range(1000), range(1000, 1200)),
+    ("pdebench_single", 10000, range(1000, 10000), range(1000)),
+    ("pdebench_single", 19, range(1, 19), range(1)),
+    ("pdebench_mult", 1000, range(900), range(900, 1000)),
+    ("nsl_pdebench", 10000, range(9000), range(9000, 10000)),
+]
+
+
+@pytest.mark.parametrize(("name", "total", "train", "test"), PUBLISHED)
+def test_published_splits_index_by_index(name, total, train, test):
+    for splits in (
+        choose_splits(Files(total), name),
+        choose_splits(Files(total, preset=name)),
+    ):
+        assert dict(splits) == {"train": train, "test": test}
+
+
+def test_darcy_is_split_by_its_two_files():
+    files = {"train": range(1024), "test": range(1024, 2048)}
+    splits = choose_splits(Files(2048, "fno_darcy", **files))
+    assert splits == {"train": range(1000), "test": range(1024, 1224)}
+    with pytest.raises(ValueError, match="files smooth1 and smooth2 for fno_darcy, got 1024"):
+        choose_splits(Files(1024), "fno_darcy")
+
+
+def test_smaller_copy_of_a_benchmark_gets_fractions(caplog):
+    with caplog.at_level("INFO", "sciml"):
+        splits = choose_splits(Files(20, "fno_ns"))
+    assert splits == trajectory_splits(20)
+    assert "not the published split fno_ns" in caplog.text
+    with pytest.raises(ValueError, match="within 20 trajectories"):
+        choose_splits(Files(20), "fno_ns")
+
+
+def test_publisher_beats_fractions_and_names_are_checked():
+    files = {"train": range(3), "valid": range(3, 4)}
+    assert choose_splits(Files(4, **files)) == files
+    assert choose_splits(Files(4, **files), {"test": 1.0}) == {"test": range(4)}
+    with pytest.raises(ValueError, match="got 'pdebench'; did you mean 'nsl_pdebench'"):
+        choose_splits(Files(4), "pdebench")

@@ -21,7 +21,7 @@ def brute_force(windows, lengths):
 @given(
     lengths=st.lists(st.integers(0, 15), min_size=0, max_size=7),
     history=st.integers(1, 4),
-    horizon=st.integers(1, 4),
+    horizon=st.integers(0, 4),
     stride=st.integers(1, 3),
     first=st.integers(0, 4),
     per_trajectory=st.none() | st.integers(1, 4),
@@ -46,7 +46,7 @@ def test_long_series_need_no_list():
     ("options", "message"),
     [
         ({"history": 0}, "history >= 1, got 0"),
-        ({"horizon": 0}, "horizon >= 1, got 0"),
+        ({"horizon": -1}, "horizon >= 0, got -1"),
         ({"stride": -1}, "stride >= 1, got -1"),
         ({"first": -2}, "first >= 0, got -2"),
         ({"per_trajectory": 0}, "per_trajectory >= 1, got 0; leave it out"),

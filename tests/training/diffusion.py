@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from sciml.data.dataset import WindowedDataset
 from sciml.data.module import DataModule
 from sciml.data.sources.base import Source
-from sciml.data.windows import Windows
 from sciml.domain import Box
 from sciml.nn.model import SurrogateModel
 from sciml.spec import DatasetSpec, FieldSpec
@@ -68,7 +67,8 @@ class Diffusion(Source):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.full(self._count, self._num_frames, dtype=np.int64)
+        frames = 1 if self._spec.paired else self._num_frames
+        return np.full(self._count, frames, dtype=np.int64)
 
     @property
     def memory_mapped(self) -> bool:
@@ -82,6 +82,10 @@ class Diffusion(Source):
         self, trajectory: int, start: int, stop: int, stride: int, out: NDArray[np.float32]
     ) -> None:
         out[:] = self._frames[trajectory, start:stop:stride][:, None]
+
+    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        frame = self._frames[trajectory, 0]
+        out[0] = 40.0 * (np.roll(frame, -1, axis=0) - frame) + 7.0
 
     def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
         raise AssertionError("there are no static fields")
@@ -160,8 +164,11 @@ class LastFrame(SurrogateModel):
 
 
 def diffusion_data(*, history: int = 1, batch_size: int = 4, **source: Any) -> DataModule:
-    """Data module of the heat equation: 8 training, 2 validation and 2 test trajectories."""
-    dataset = WindowedDataset(Diffusion(**source), Windows())
+    """Data module of the heat equation: 8 training, 2 validation and 2 test samples.
+
+    With ``dt=None`` the samples are pairs of a temperature and its (scaled) flux.
+    """
+    dataset = WindowedDataset(Diffusion(**source))
     return DataModule(dataset, batch_size=batch_size, history=history, seed=SEED)
 
 

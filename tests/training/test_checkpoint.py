@@ -87,7 +87,11 @@ def test_json_tells_what_is_inside(folder):
         "dropout": 0.0,
     }
     assert described["tensors"]["network.lift.weight"]["shape"] == [3, 2, 3, 3]
-    assert described["normalization"]["inputs"] == {"num_channels": 1, "kind": "zscore"}
+    assert described["normalization"]["inputs"] == {
+        "num_channels": 1,
+        "kind": "zscore",
+        "space": [],
+    }
 
 
 def change(folder: Path, **values):

@@ -57,8 +57,17 @@ def test_steady_data_predict_the_field():
     assert not model.increment
     with pytest.raises(ValueError, match="rollout: expected a model whose outputs can be"):
         model.rollout(torch.zeros(1, 1, 8, 8), 2)
-    with pytest.raises(ValueError, match="and dt=None; use kind='none'"):
-        NormalizedModel.from_data(network, steady)
+    scaled = NormalizedModel.from_data(network, steady)
+    batch = steady.one_step_dataset("train").batch(range(8))
+    assert not scaled.increment
+    torch.testing.assert_close(
+        scaled.outputs.shift, batch.targets.double().mean().view(1), rtol=1e-6, atol=0
+    )
+    u, normal = batch.inputs, scaled.inputs(batch.inputs)
+    assert abs(normal.mean()) < 1e-5
+    torch.testing.assert_close(
+        scaled(u), scaled.outputs.inverse(network(normal)), rtol=1e-6, atol=1e-6
+    )
     with pytest.raises(ValueError, match=r"got 'diffusion' with inputs \['temperature'\]"):
         NormalizedModel.from_data(network, steady, kind="none", prediction="increment")
 
@@ -96,3 +105,17 @@ def test_parameters_are_refused_by_a_network_without(data):
     assert model.usable(params) is params
     torch.manual_seed(SEED)
     torch.testing.assert_close(model(u, params=2 * params), 2 * model(u, params=params))
+
+
+def test_a_shift_and_scale_for_every_point():
+    steady = diffusion_data(dt=None)
+    network = Convolution.from_spec(steady.spec)
+    model = NormalizedModel.from_data(network, steady, scope="point")
+    batch = steady.one_step_dataset("train").batch(range(8))
+    targets = batch.targets[:, 0].double()
+    torch.testing.assert_close(model.outputs.shift, targets.mean(0))
+    torch.testing.assert_close(model.outputs.scale, targets.std(0, correction=0))
+    with pytest.raises(ValueError, match=r"expected the grid \(8, 8\) of its points"):
+        model(torch.zeros(1, 1, 16, 16))
+    with pytest.raises(ValueError, match=r"expected scope among .*got 'pixel'; did you mean"):
+        NormalizedModel.from_data(network, steady, scope="pixel")
