@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, final
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from sciml.data.buffers import BufferPool
 from sciml.data.sources import open_source
 from sciml.data.sources.base import Source
 from sciml.data.sources.resident import ResidentSource, fits_in_memory
@@ -23,6 +25,8 @@ from sciml.typing import StrPath
 
 RESIDENCES = ("auto", "stream", "ram")
 """Where frames live: files, memory, or memory when that is faster and they fit."""
+
+_MOST_THREADS = 4
 
 
 class WindowOptions(TypedDict, total=False):
@@ -43,6 +47,7 @@ def open_dataset(
     root: StrPath = "data",
     format: str | None = None,  # noqa: A002  the public name of the option
     residence: str = "auto",
+    reader_threads: int | None = None,
     **windows: Unpack[WindowOptions],
 ) -> "WindowedDataset":
     """Open a data set of any known format as windowed samples.
@@ -59,6 +64,7 @@ def open_dataset(
         residence: ``"ram"`` keeps frames in memory after the first read, ``"stream"`` reads
             files every time. ``"auto"`` keeps them when the files cannot be memory-mapped and
             all frames need less than a quarter of the available memory.
+        reader_threads: See `WindowedDataset`.
         windows: Options of `Windows`: history, horizon, stride, first, per_trajectory.
 
     Raises:
@@ -75,7 +81,9 @@ def open_dataset(
         residence == "auto" and not source.memory_mapped and fits_in_memory(source)
     )
     frames = ResidentSource(source) if keep else source
-    dataset = WindowedDataset(frames, _windows(source, windows), splits=named)
+    dataset = WindowedDataset(
+        frames, _windows(source, windows), splits=named, reader_threads=reader_threads
+    )
     return dataset if split is None else dataset.split(split)
 
 
@@ -115,6 +123,10 @@ class WindowedDataset(Dataset[Batch]):
         windows: Frames of a sample; for pairs the input alone, ``Windows(horizon=0)``.
         splits: Named splits of the source's trajectories; the source's own by default.
         trajectories: Numbers, in the source, of the trajectories in use; all by default.
+        reader_threads: Threads that share the samples of a batch; neither their order nor
+            their values depend on it. By default one where reading is a copy from mapped
+            memory, which one thread does as fast as the memory allows, else one for each core
+            up to four, as filtered chunks are decoded by the thread that reads them.
 
     Raises:
         ValueError: If no trajectory is long enough for a window, or windows in time are asked
@@ -128,8 +140,18 @@ class WindowedDataset(Dataset[Batch]):
         *,
         splits: Mapping[str, range] | None = None,
         trajectories: Sequence[int] | NDArray[np.int64] | None = None,
+        reader_threads: int | None = None,
     ) -> None:
+        if reader_threads is None:
+            reader_threads = 1 if source.memory_mapped else min(_MOST_THREADS, _num_cores())
+        if reader_threads < 1:
+            raise ValueError(
+                f"WindowedDataset: expected reader_threads >= 1, got {reader_threads}; leave "
+                "it out to choose by the kind of files"
+            )
         self.source = source
+        self.reader_threads = reader_threads
+        self._buffers = BufferPool()
         self.windows = windows or _windows(source, {})
         if source.spec.paired and replace(self.windows, per_trajectory=None) != Windows(
             horizon=0
@@ -187,7 +209,13 @@ class WindowedDataset(Dataset[Batch]):
                 f"{name!r}; take a split of the whole data set, or define it with splits="
             )
         chosen = self._splits[name]
-        return WindowedDataset(self.source, self.windows, splits={}, trajectories=chosen)
+        return WindowedDataset(
+            self.source,
+            self.windows,
+            splits={},
+            trajectories=chosen,
+            reader_threads=self.reader_threads,
+        )
 
     def windowed(self, **windows: Unpack[WindowOptions]) -> "WindowedDataset":
         """Other windows of the same trajectories; what is not named stays as it is."""
@@ -196,6 +224,7 @@ class WindowedDataset(Dataset[Batch]):
             replace(self.windows, **windows),
             splits=self._splits,
             trajectories=self.trajectories,
+            reader_threads=self.reader_threads,
         )
 
     def __len__(self) -> int:
@@ -247,17 +276,31 @@ class WindowedDataset(Dataset[Batch]):
         spec = self.source.spec
         span, stride = self.windows.span, self.windows.stride
         shape = (len(start), self.windows.frames, spec.frame_channels, *spec.resolution)
-        frames = torch.empty(shape, dtype=torch.float32, pin_memory=_cuda_in_use())
+        # page-locked memory has a pool of its own, which waits for copies under way
+        pinned = _cuda_in_use()
+        frames = torch.empty(shape, pin_memory=True) if pinned else self._buffers.take(shape)
         buffer = frames.numpy()
-        for sample in np.lexsort((start, trajectory)).tolist():
-            first = int(start[sample])
-            number = int(trajectory[sample])
-            out = buffer[sample]
-            if spec.unstructured:
-                points = self.source.num_points(number)
-                out[..., points:] = 0.0
-                out = out[..., :points]
-            self.source.read(number, first, first + span, stride, out)
+
+        def read(samples: NDArray[np.int64]) -> None:
+            for sample in samples.tolist():
+                first = int(start[sample])
+                number = int(trajectory[sample])
+                out = buffer[sample]
+                if spec.unstructured:
+                    points = self.source.num_points(number)
+                    out[..., points:] = 0.0
+                    out = out[..., :points]
+                self.source.read(number, first, first + span, stride, out)
+
+        order = np.lexsort((start, trajectory))
+        threads = min(self.reader_threads, len(order))
+        if threads == 1:
+            read(order)
+            return frames
+        # neighbours in the files stay with one thread, which keeps the chunks it has decoded;
+        # threads end with the batch, so that there are none to pickle, fork or close
+        with ThreadPoolExecutor(threads, thread_name_prefix="sciml-reader") as executor:
+            list(executor.map(read, np.array_split(order, threads)))
         return frames
 
     def _targets(self, trajectory: NDArray[np.int64], later: Tensor) -> Tensor | None:
@@ -286,6 +329,8 @@ class WindowedDataset(Dataset[Batch]):
         numbers = trajectory.tolist()
         last_input = start + self.windows.stride * (self.windows.history - 1)
         steps = last_input[:, None] + self.windows.stride * np.arange(self.windows.horizon + 1)
+        if spec.paired:  # the outputs belong to the time of the inputs
+            steps = np.repeat(steps, 2, axis=1)
         times = [source.times(i)[row] for i, row in zip(numbers, steps, strict=True)]
         boundary = [source.boundary(i) for i in numbers]
         rest: dict[str, Any] = {
@@ -308,6 +353,13 @@ class WindowedDataset(Dataset[Batch]):
             for sample, i in enumerate(numbers):
                 source.read_static(i, rest["static"][sample].numpy())
         return rest
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cuda_in_use() -> bool:

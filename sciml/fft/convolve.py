@@ -99,8 +99,8 @@ def circular_convolve(
 
 
 def dealiased_product(
-    a: Num[Tensor, "*shape"], b: Num[Tensor, "*shape"], axes: Sequence[int] = (-1,)
-) -> Float[Tensor, "*shape"]:
+    a: Num[Tensor, "..."], b: Num[Tensor, "..."], axes: Sequence[int] = (-1,)
+) -> Float[Tensor, "..."]:
     """Product of two periodic fields whose modes beyond the grid are dropped, not folded back.
 
     The trigonometric interpolants are multiplied on a grid of more than 3n/2 points, which is
@@ -117,11 +117,16 @@ def dealiased_product(
 
     Raises:
         TypeError: If the fields are not real floating point of one dtype.
-        ValueError: If an axis is missing, repeated or empty.
+        ValueError: If the shapes differ or an axis is missing, repeated or empty.
 
     Source: S. A. Orszag, "On the elimination of aliasing in finite-difference schemes by
         filtering high-wavenumber components", J. Atmos. Sci. 28 (1971).
     """
+    if a.shape != b.shape:
+        raise ValueError(
+            f"dealiased_product: expected two fields of one shape, got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; expand one of them or resample it"
+        )
     axes = _common_axes("dealiased_product", a, b, axes)
     shape = [a.shape[axis] for axis in axes]
     fine = [fast_length(3 * n // 2 + 1) for n in shape]
@@ -138,8 +143,16 @@ def fast_length(minimum: int) -> int:
 
     Args:
         minimum: Length needed, at least 1.
+
+    Raises:
+        ValueError: If it is less.
     """
-    best = 1 << max(minimum - 1, 0).bit_length()
+    if minimum < 1:
+        raise ValueError(
+            f"fast_length: expected a length of at least 1, got {minimum}; pass the number of "
+            "points needed"
+        )
+    best = 1 << (minimum - 1).bit_length()
     five = 1
     while five < best:
         product = five

@@ -1,5 +1,6 @@
 """Spectral derivatives of periodic fields."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,22 +33,39 @@ def spectral_derivative(
 
     Raises:
         TypeError: If `u` is not real floating point.
-        ValueError: If there is not one order >= 0 and one positive length per axis, or more of
-            them than axes.
+        ValueError: If there is not one order >= 0 and one positive length per axis, more of
+            them than axes, or the highest mode's factor exceeds the dtype.
 
     Source: L. N. Trefethen, "Spectral methods in MATLAB" (2000), chapter 3.
     """
-    compute_dtype("spectral_derivative", u)
-    if not 0 < len(orders) <= u.ndim or len(lengths) != len(orders) or min(orders) < 0:
+    compute = compute_dtype("spectral_derivative", u)
+    if (
+        not 0 < len(orders) <= u.ndim
+        or len(lengths) != len(orders)
+        or min(orders) < 0
+        or not all(0 < length < math.inf for length in lengths)
+    ):
         raise ValueError(
-            f"spectral_derivative: expected an order >= 0 and a length for 1 to {u.ndim} "
-            f"trailing axes of a field of shape {tuple(u.shape)}, got orders={tuple(orders)}, "
-            f"lengths={tuple(lengths)}; give one of each per axis"
+            f"spectral_derivative: expected an order >= 0 and a positive length for 1 to "
+            f"{u.ndim} trailing axes of a field of shape {tuple(u.shape)}, got "
+            f"orders={tuple(orders)}, lengths={tuple(lengths)}; give one of each per axis"
         )
     axes = [axis - len(orders) for axis, order in enumerate(orders) if order > 0]
     if not axes:
         return u.clone()
     sizes = [u.shape[axis] for axis in axes]
+    # In logarithms, because the factor itself may exceed a Python float.
+    largest = sum(
+        max(0.0, orders[axis] * math.log(math.pi * u.shape[axis] / lengths[axis]))
+        for axis in axes
+        if u.shape[axis] > 1
+    )
+    if largest > math.log(torch.finfo(compute).max):
+        raise ValueError(
+            f"spectral_derivative: expected factors that {compute} can hold, got "
+            f"exp({largest:.0f}) for orders {tuple(orders)} on lengths {tuple(lengths)}; "
+            "measure lengths in a larger unit or use float64"
+        )
     spectrum = rfftn(u, axes)
     for axis in axes:
         factor = _multiplier(u.shape[axis], orders[axis], lengths[axis], u, axis == axes[-1])

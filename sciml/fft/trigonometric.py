@@ -9,19 +9,15 @@ Two back ends, chosen by the length of the axis:
 
 * Short axes are multiplied by the transform's matrix: a product costs less there than the
   handful of small operations around an FFT.
-* Long axes go through one real FFT. Types II and III need no more than the n points themselves
-  (J. Makhoul, "A fast cosine transform in one and two dimensions", IEEE Trans. ASSP 28, 1980):
-  with v = (x_0, x_2, …, x_3, x_1) and V its Fourier transform, type II is
-  y_k = 2 Re(exp(-iπk/2n) V_k) and y_(n-k) = -2 Im(exp(-iπk/2n) V_k). Type I is the transform
-  of the even or odd extension; where the length of that has a large prime factor, the matrix,
-  halved by its symmetry, serves up to 512 points. Sines of type II and III are cosines of
-  alternating signs in reversed order.
+* Long axes go through real FFTs (`sciml.fft.trigonometric_fourier`), those of types II and III
+  together where that is faster. Type I has the length of the even or odd extension there;
+  where that has a large prime factor, the matrix, halved by its symmetry, serves up to 512
+  points.
 
 Matrices and phases are cached for a bounded number of (type, length, dtype, device).
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float, Num
@@ -39,10 +35,13 @@ _INVERSE_NORM: dict[Norm, Norm] = {
     "forward": "backward",
 }
 # Longest axes for the matrix, and for its folded form where the FFT has a slow length: about
-# where both back ends cost the same on one CPU core.
+# where both back ends cost the same on one CPU core. A length is slow whose largest prime
+# factor p is above 13 and, the cost growing like np there and like n² in a product, n/16 (n/32
+# in float32, where products gain more than FFTs).
 _LONGEST_MATRIX = 64
 _LONGEST_FOLDED = 512
 _LARGEST_FAST_PRIME = 13
+_POINTS_PER_PRIME = {torch.float64: 16, torch.float32: 32}
 
 
 def dct(
@@ -155,21 +154,25 @@ def _inverse(function: str, u: Tensor, axes: Sequence[int], transform: Transform
 
 
 def _transform(function: str, u: Tensor, axes: Sequence[int], transform: Transform) -> Tensor:
-    """Validate, then transform axis by axis in the compute dtype."""
+    """Validate, then transform in the compute dtype."""
     _check_kind_and_norm(function, transform)
     compute = compute_dtype(function, u)
     check_axes(function, u, axes)
-    shortest = 2 if transform[:2] == ("cosine", 1) else 1
-    if any(u.shape[axis] < shortest for axis in axes):
+    shape = u.shape
+    shortest = 2 if transform.kind == 1 and transform.family == "cosine" else 1
+    if min([shape[axis] for axis in axes]) < shortest:
         raise ValueError(
             f"{function}: expected at least {shortest} points on axes {tuple(axes)} for type "
             f"{transform.kind}, got shape {tuple(u.shape)}; transform longer axes only"
         )
-    v = u if u.dtype == compute else u.to(compute)
-    with _without_autocast(u):
-        for axis in axes:
-            v = _along(v, axis % u.ndim, transform)
-    return v if u.dtype == compute else v.to(u.dtype)
+    counted = [axis % len(shape) for axis in axes]
+    if torch.is_autocast_enabled(u.device.type):
+        # It would multiply the matrices in half precision.
+        with torch.autocast(u.device.type, enabled=False):
+            return _along(u.to(compute), counted, transform).to(u.dtype)
+    if u.dtype != compute:
+        return _along(u.to(compute), counted, transform).to(u.dtype)
+    return _along(u, counted, transform)
 
 
 def _check_kind_and_norm(function: str, transform: Transform) -> None:
@@ -181,25 +184,26 @@ def _check_kind_and_norm(function: str, transform: Transform) -> None:
         )
 
 
-def _without_autocast(u: Tensor) -> AbstractContextManager[object]:
-    """Autocast would multiply the matrices in half precision."""
-    if torch.is_autocast_enabled(u.device.type):
-        return torch.autocast(u.device.type, enabled=False)
-    return nullcontext()
-
-
-def _along(u: Tensor, axis: int, transform: Transform) -> Tensor:
-    """Transform one axis by the cheapest back end."""
-    size = u.shape[axis]
-    if size <= _LONGEST_MATRIX:
-        return _multiply(matrix(transform, size, u.dtype, u.device), u, axis)
-    if (
-        transform.kind == 1
-        and size <= _LONGEST_FOLDED
-        and _largest_prime(transform.period(size)) > _LARGEST_FAST_PRIME
-    ):
-        return _multiply_folded(u, axis, transform)
-    return fourier_form(u, axis, transform)
+def _along(u: Tensor, axes: Sequence[int], transform: Transform) -> Tensor:
+    """Transform every axis by the cheapest back end."""
+    if u.numel() == 0:
+        # An empty batch, which MKL refuses.
+        return u.clone()
+    by_fourier = []
+    for axis in axes:
+        size = u.shape[axis]
+        if size <= _LONGEST_MATRIX:
+            u = _multiply(matrix(transform, size, u.dtype, u.device), u, axis)
+        elif (
+            transform.kind == 1
+            and size <= _LONGEST_FOLDED
+            and _largest_prime(transform.period(size))
+            > max(_LARGEST_FAST_PRIME, size // _POINTS_PER_PRIME[u.dtype])
+        ):
+            u = _multiply_folded(u, axis, transform)
+        else:
+            by_fourier.append(axis)
+    return fourier_form(u, by_fourier, transform) if by_fourier else u
 
 
 def _multiply(product: Tensor, u: Tensor, axis: int) -> Tensor:

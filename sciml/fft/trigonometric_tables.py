@@ -6,8 +6,8 @@ so that every entry is right to the last bits at any length.
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import Literal, NamedTuple, TypeVarTuple
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeVar, TypeVarTuple
 
 import torch
 from torch import Tensor
@@ -38,28 +38,59 @@ class Transform(NamedTuple):
         return factors[self.norm]
 
 
-_Key = TypeVarTuple("_Key")
+class LineTables(NamedTuple):
+    """What types II and III need along the axis whose spectrum is halved."""
 
-# Tables kept per function. The largest are folded matrices, 1 MB in float64 at 512 points.
-_NUM_KEPT = 64
+    before: Tensor
+    """What the FFT takes in turn, from the points."""
+    phases: Tensor
+    """(n//2 + 1,): complex factors on the half spectrum."""
+    after: Tensor
+    """What the result takes in turn, from the FFT."""
 
 
-def _kept(build: Callable[[*_Key], Tensor]) -> Callable[[*_Key], Tensor]:
+class RowTables(NamedTuple):
+    """What types II and III need along an axis with a full spectrum."""
+
+    order: Tensor
+    """Points before (type II) or after (type III) the FFT."""
+    partner: Tensor
+    """Bin that goes with bin k: n-k; for sines k+1 (type II) or k-1 (type III)."""
+    own: Tensor
+    """(n,): complex factors of the bins, for sines of the bins in reverse."""
+    other: Tensor
+    """(n,): complex factors of the partners."""
+
+
+_Rest = TypeVarTuple("_Rest")
+_Table = TypeVar("_Table")
+
+# Tables kept per function: many of up to 1 MB or so (those of 2^15 points, a folded matrix of
+# 512), and few longer ones.
+_NUM_KEPT, _NUM_LONG_KEPT = 64, 4
+_LONG = 2**15
+
+
+def _kept(
+    build: Callable[[Transform, int, *_Rest], _Table],
+) -> Callable[[Transform, int, *_Rest], _Table]:
     """Keep the last tables by their arguments; safe to call from several threads."""
 
     # A tensor born in inference mode could never meet autograd again.
-    @lru_cache(maxsize=_NUM_KEPT)
     @torch.inference_mode(False)
-    def kept(*key: *_Key) -> Tensor:
-        return build(*key)
+    def outside_inference(transform: Transform, size: int, *rest: *_Rest) -> _Table:
+        return build(transform, size, *rest)
 
-    @wraps(build)
-    def table(*key: *_Key) -> Tensor:
+    short = lru_cache(maxsize=_NUM_KEPT)(outside_inference)
+    long = lru_cache(maxsize=_NUM_LONG_KEPT)(outside_inference)
+
+    def table(transform: Transform, size: int, *rest: *_Rest) -> _Table:
         # While a graph is traced tensors are the tracer's own and must not outlive it.
         if torch.compiler.is_compiling():
-            return build(*key)
-        return kept(*key)
+            return build(transform, size, *rest)
+        return (long if size > _LONG else short)(transform, size, *rest)
 
+    table.__doc__ = build.__doc__
     return table
 
 
@@ -113,59 +144,94 @@ def folded_matrix(
 
 
 @_kept
-def phases(transform: Transform, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Factors on the half spectrum for types II and III, norm and weights included.
+def line_tables(
+    transform: Transform, size: int, dtype: torch.dtype, device: torch.device
+) -> LineTables:
+    """Orders and phases of types II and III along the axis whose spectrum is halved.
 
-    Type II: 2 s i exp(-iπk/2n), type III: -s i exp(iπk/2n), with s the norm's factor; in the
-    orthonormal form the zeroth is divided or multiplied by √2.
+    Type II takes even points forwards, odd points backwards; its y_k is the imaginary part of
+    bin k up to n/2 and the real part of bin n-k above. Type III takes real and imaginary parts
+    of the half spectrum, points n-k and k in turn (slot 0, which has no point n, is to be
+    zero). Sines are cosines in reverse on the side of the spectrum.
+
+    Phases: with w_k = exp(-iπk/2n) and s the norm's factor, type II 2 s i w_k, type III
+    -s i w̄_k; in the orthonormal form the zeroth is divided or multiplied by √2.
     """
-    forward = transform.kind == 2
     index = torch.arange(size // 2 + 1, dtype=torch.float64, device=device)
     angle = index * (math.pi / (2 * size))
-    # i exp(-iθ) = sin θ + i cos θ, and -i exp(iθ) = sin θ - i cos θ.
-    cosine = torch.cos(angle)
-    factors = torch.complex(torch.sin(angle), cosine if forward else -cosine)
-    factors *= transform.scale(size) * (2 if forward else 1)
+    # i w = sin θ + i cos θ, and -i w̄ = sin θ - i cos θ.
+    cosine = torch.cos(angle) * (1 if transform.kind == 2 else -1)
+    phases = torch.complex(torch.sin(angle), cosine)
+    phases *= transform.scale(size) * (2 if transform.kind == 2 else 1)
     if transform.norm == "ortho":
-        factors[0] *= math.sqrt(0.5 if forward else 2)
-    return factors.to(torch.complex64 if dtype == torch.float32 else torch.complex128)
+        phases[0] *= math.sqrt(0.5 if transform.kind == 2 else 2)
+    phases = phases.to(_complex(dtype))
+    orders = _point_order(transform, size, device), _spectrum_order(transform, size, device)
+    before, after = orders if transform.kind == 2 else orders[::-1]
+    return LineTables(before, phases, after)
 
 
 @_kept
-def order_before(transform: Transform, size: int, device: torch.device) -> Tensor:
-    """What the FFT takes in turn.
+def row_tables(
+    transform: Transform, size: int, dtype: torch.dtype, device: torch.device
+) -> RowTables:
+    """Orders and factors of types II and III along an axis with a full spectrum.
 
-    Type I: the even or odd periodic extension but for signs; the odd one has slots 0 and n+1
-    before and behind the points, which are to be zero. Type II: even points forwards, odd
-    points backwards. Type III: real and imaginary parts of the half spectrum, points n-k and k
-    in turn (slot 0, which has no point n, is to be zero); sines are cosines of the points in
-    reverse.
+    With w_k = exp(-iπk/2n) and s the norm's factor: type II w_k and w̄_k times s, its sines
+    -i w̄_(k+1) and i w_(k+1), because the bin of a sine is read backwards; type III s w̄_k and
+    -i s w̄_k, but for k = 0, which has no partner.
     """
+    sine, forward = transform.family == "sine", transform.kind == 2
     index = torch.arange(size, device=device)
-    if transform.kind == 1:
-        if transform.family == "cosine":
-            return torch.cat((index, index[1:-1].flip(0)))
-        return torch.cat((index[:1], index, index[:1], index.flip(0)))
+    angle = (index + (1 if sine and forward else 0)).to(torch.float64) * (math.pi / (2 * size))
+    conjugate = torch.polar(torch.ones_like(angle), angle)
+    if not forward:
+        factors = torch.stack((conjugate, -1j * conjugate))
+        factors[1, 0] = 0.0
+    elif sine:
+        factors = torch.stack((-1j * conjugate, 1j * conjugate.conj()))
+    else:
+        factors = torch.stack((conjugate.conj(), conjugate))
+    factors *= transform.scale(size)
+    if transform.norm == "ortho":
+        factors[:, -1 if sine and forward else 0] *= math.sqrt(0.5 if forward else 2)
+    own, other = factors.to(_complex(dtype))
+    partner = (index + (1 if forward else -1) if sine else -index) % size
+    return RowTables(_point_order(transform, size, device), partner, own, other)
+
+
+@_kept
+def plane_tables(
+    transform: Transform, rows: int, size: int, dtype: torch.dtype, device: torch.device
+) -> RowTables:
+    """Row tables whose factors (rows, size//2 + 1) carry the phases of the lines as well."""
+    tables = row_tables(transform, rows, dtype, device)
+    phases = line_tables(transform, size, dtype, device).phases
+    own, other = tables.own[:, None] * phases, tables.other[:, None] * phases
+    return tables._replace(own=own, other=other)
+
+
+def _point_order(transform: Transform, size: int, device: torch.device) -> Tensor:
+    """Even points forwards, odd points backwards (type II), or the inverse of that."""
+    index = torch.arange(size, device=device)
     if transform.kind == 2:
         return torch.cat((index[::2], index[1::2].flip(0)))
+    return torch.where(index % 2 == 0, index // 2, size - 1 - index // 2)
+
+
+def _spectrum_order(transform: Transform, size: int, device: torch.device) -> Tensor:
+    """Results in a half spectrum of alternating parts (type II), or parts among points."""
+    index = torch.arange(size, device=device)
+    if transform.kind == 2:
+        order = torch.where(index <= size // 2, 2 * index + 1, 2 * (size - index))
+        return order.flip(0) if transform.family == "sine" else order
     half = index[: size // 2 + 1]
     order = torch.stack((-half % size, half), 1).flatten()
     return size - 1 - order if transform.family == "sine" else order
 
 
-@_kept
-def order_after(transform: Transform, size: int, device: torch.device) -> Tensor:
-    """Where each result of types II and III stands after the FFT.
-
-    Type II: y_k is the imaginary part of bin k up to n/2 and the real part of bin n-k above,
-    in a half spectrum of alternating real and imaginary parts. Type III: the inverse of even
-    points forwards, odd points backwards. Sines of type II are cosines in reverse.
-    """
-    index = torch.arange(size, device=device)
-    if transform.kind == 3:
-        return torch.where(index % 2 == 0, index // 2, size - 1 - index // 2)
-    order = torch.where(index <= size // 2, 2 * index + 1, 2 * (size - index))
-    return order.flip(0) if transform.family == "sine" else order
+def _complex(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex64 if dtype == torch.float32 else torch.complex128
 
 
 def _single(transform: Transform, size: int) -> list[int]:

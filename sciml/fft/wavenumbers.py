@@ -30,8 +30,13 @@ def wavenumbers(
         device: Device of the result.
 
     Raises:
+        TypeError: If `dtype` is not floating.
         ValueError: If `num_points` or `length` is not positive.
     """
+    if not dtype.is_floating_point:
+        raise TypeError(
+            f"wavenumbers: expected a floating dtype, got {dtype}; name the field's own"
+        )
     if num_points < 1 or not (length > 0 and math.isfinite(length)):
         raise ValueError(
             f"wavenumbers: expected num_points >= 1 and a positive length, got "

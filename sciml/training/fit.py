@@ -240,6 +240,7 @@ def _quiet() -> Iterator[None]:
             ".*does not have many workers.*",  # our loader reads in a thread of its own
             ".*is smaller than the logging interval.*",
             ".*LeafSpec.*",
+            ".*have no `val_dataloader`.*",  # small data sets need no validation split
             ".*Checkpoint directory.*exists and is not empty.*",
             ".*GPU available but not used.*",
         ):

@@ -24,6 +24,7 @@ def test_batches_hold_inputs_and_targets():
     np.testing.assert_array_equal(batch.inputs[0], source.inputs[2])
     np.testing.assert_array_equal(batch.targets[1, 0], source.outputs[0])
     assert batch.index.tolist() == [[2, 0], [0, 0]]
+    assert batch.times.tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert batch.coords is None
 
 

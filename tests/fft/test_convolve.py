@@ -143,11 +143,29 @@ def test_bad_input_is_named():
         convolve(u, random_field((2, 0)))
     with pytest.raises(ValueError, match=r"kernel of \[5\] points .*shape \(2, 4\)"):
         circular_convolve(u, random_field((2, 4)))
+    with pytest.raises(ValueError, match=r"dealiased_product: .* got \(2, 5\) and \(2, 4\)"):
+        dealiased_product(u, random_field((2, 4)))
+    with pytest.raises(ValueError, match="fast_length: expected a length of at least 1, got 0"):
+        fast_length(0)
+
+
+@pytest.mark.parametrize("function", [convolve, circular_convolve, dealiased_product])
+def test_empty_batch_and_vmap(function):
+    u, kernel = random_field((3, 6)), random_field((3, 6), seed=577215665)
+    assert function(u[:0], kernel[:0]).shape[0] == 0
+    batched = torch.func.vmap(function)(u, kernel)
+    torch.testing.assert_close(batched, function(u, kernel))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cpu_equals_cuda():
+def test_cpu_equals_cuda_without_synchronisation():
     u, kernel = random_field((2, 9, 8)), random_field((2, 9, 8), seed=577215665)
+    u_gpu, kernel_gpu = u.cuda(), kernel.cuda()
     for function in (convolve, circular_convolve, dealiased_product):
-        torch.testing.assert_close(function(u.cuda(), kernel.cuda()).cpu(), function(u, kernel))
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            result = function(u_gpu, kernel_gpu)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        torch.testing.assert_close(result.cpu(), function(u, kernel))

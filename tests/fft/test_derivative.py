@@ -109,6 +109,18 @@ def test_gradient():
     )
 
 
+def test_empty_batch():
+    assert spectral_derivative(random_field((0, 5)), [1], [1.0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_adjoint_is_the_derivative_itself_up_to_the_sign(order):
+    u, v = random_field((2, 3, 8))
+    inner = (spectral_derivative(u, [order], [1.3]) * v).sum()
+    expected = (-1) ** order * (u * spectral_derivative(v, [order], [1.3])).sum()
+    torch.testing.assert_close(inner, expected)
+
+
 def test_bad_input_is_named():
     u = random_field((4, 4))
     for orders, lengths in [
@@ -119,17 +131,25 @@ def test_bad_input_is_named():
     ]:
         with pytest.raises(ValueError, match="spectral_derivative: expected an order >= 0"):
             spectral_derivative(u, orders, lengths)
-    with pytest.raises(ValueError, match="a positive length"):
-        spectral_derivative(u, (1,), (0.0,))
+    for length in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="a positive length"):
+            spectral_derivative(u, (0,), (length,))
+    with pytest.raises(
+        ValueError, match=r"factors that torch.float32 can hold, got exp\(143\)"
+    ):
+        spectral_derivative(u.float(), (20,), (0.01,))
     with pytest.raises(TypeError, match=r"spectral_derivative: expected a real .*torch.int64"):
         spectral_derivative(torch.arange(4), (1,), (1.0,))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cpu_equals_cuda():
+def test_cpu_equals_cuda_without_synchronisation():
     u = random_field((2, 8, 9))
-    torch.testing.assert_close(
-        spectral_derivative(u.cuda(), [1, 3], [1.0, 2.0]).cpu(),
-        spectral_derivative(u, [1, 3], [1.0, 2.0]),
-    )
+    on_gpu = u.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = spectral_derivative(on_gpu, [1, 3], [1.0, 2.0])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(result.cpu(), spectral_derivative(u, [1, 3], [1.0, 2.0]))

@@ -84,7 +84,9 @@ def test_dtype_is_kept(dtype):
 
 def test_gradient():
     u = random_field((2, 4, 5)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: fourier_resample(v, (6, 4)), u)
+    assert torch.autograd.gradcheck(
+        lambda v: fourier_resample(v, (6, 4)), u, check_forward_ad=True
+    )
 
 
 def test_bad_shapes_are_named():
@@ -92,15 +94,6 @@ def test_bad_shapes_are_named():
         fourier_resample(random_field((4, 4)), (4, 4, 4))
     with pytest.raises(ValueError, match=r"expected 1 to 2 positive sizes .*\(0,\)"):
         fourier_resample(random_field((4, 4)), (0,))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cpu_equals_cuda():
-    u = random_field((2, 8, 9))
-    torch.testing.assert_close(
-        fourier_resample(u.cuda(), (12, 6)).cpu(), fourier_resample(u, (12, 6))
-    )
 
 
 def test_integers_are_refused():
@@ -201,8 +194,30 @@ def test_every_grid_round_trips_keeps_dtypes_and_has_gradients(boundary, grid):
     expected = resample(u.half().double(), (9, 4), boundary=boundary, grid=grid)
     torch.testing.assert_close(half, expected.half(), rtol=2e-3, atol=1e-3)
     assert torch.autograd.gradcheck(
-        lambda v: resample(v, (4, 6), boundary=boundary, grid=grid), u[:1].requires_grad_()
+        lambda v: resample(v, (4, 6), boundary=boundary, grid=grid),
+        u[:1].requires_grad_(),
+        check_forward_ad=True,
     )
+
+
+@pytest.mark.parametrize(("boundary", "grid"), [*ALL_GRIDS, ("dirichlet", "vertex")])
+def test_empty_batch_and_vmap(boundary, grid):
+    empty = resample(random_field((0, 5)), (8,), boundary=boundary, grid=grid)
+    assert empty.shape == (0, 8)
+    u = random_field((3, 6, 5))
+    batched = torch.func.vmap(lambda v: resample(v, (4, 8), boundary=boundary, grid=grid))(u)
+    torch.testing.assert_close(batched, resample(u, (4, 8), boundary=boundary, grid=grid))
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize(("boundary", "grid"), [*ALL_GRIDS, ("dirichlet", "vertex")])
+def test_compiles_without_graph_breaks(boundary, grid):
+    def apply(v):
+        return resample(v, (4, 8), boundary=boundary, grid=grid)
+
+    u = random_field((2, 6, 5))
+    compiled = torch.compile(apply, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(u), apply(u))
 
 
 def test_grids_that_do_not_fit_are_named():
@@ -217,3 +232,20 @@ def test_grids_that_do_not_fit_are_named():
         resample(u, (3, 0), boundary="periodic", grid="cell")
     with pytest.raises(TypeError, match=r"resample: expected a real .*torch.int64"):
         resample(torch.arange(4), (3,), boundary="periodic", grid="cell")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize(("boundary", "grid"), [*ALL_GRIDS, ("dirichlet", "vertex")])
+def test_cpu_equals_cuda_without_synchronisation(boundary, grid):
+    u = random_field((2, 8, 9))
+    on_gpu = u.cuda()
+    # The first call builds tables.
+    resample(on_gpu, (12, 6), boundary=boundary, grid=grid)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = resample(on_gpu, (12, 6), boundary=boundary, grid=grid)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = resample(u, (12, 6), boundary=boundary, grid=grid)
+    torch.testing.assert_close(result.cpu(), expected)

@@ -7,7 +7,7 @@ import torch
 
 from sciml.fft import trigonometric
 from sciml.fft.trigonometric import dct, dst, idct, idst
-from sciml.fft.trigonometric_tables import Transform, matrix
+from sciml.fft.trigonometric_tables import Transform, line_tables, matrix
 
 KINDS = [1, 2, 3]
 NORMS = ["backward", "ortho", "forward"]
@@ -65,6 +65,36 @@ def test_equals_scipy_on_any_axes(ours, theirs, kind):
     strided = u.transpose(0, 2)[:, :, ::2]
     expected = theirs(strided.numpy(), kind, axes=(0, 3))
     assert_equal_relative_to_maximum(ours(strided, kind, (0, 3)), expected, 1e-13)
+
+
+@pytest.mark.parametrize("shape", [(65, 66), (66, 65), (128, 70), (200, 200), (66, 67, 65)])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ours", [dct, dst])
+def test_long_axes_together_equal_scipy(ours, kind, shape):
+    theirs = scipy.fft.dctn if ours is dct else scipy.fft.dstn
+    u = random_field((2, *shape))
+    every = tuple(range(1, u.ndim))
+    for norm in NORMS:
+        expected = theirs(u.numpy(), kind, axes=every, norm=norm)
+        assert_equal_relative_to_maximum(ours(u, kind, every, norm=norm), expected, 1e-13)
+        single = ours(u.float(), kind, every, norm=norm)
+        assert_equal_relative_to_maximum(single, expected, 2e-6)
+    # Another order of the axes, in memory and by name; channels behind.
+    turned = u.movedim(0, -1).transpose(0, 1)
+    axes = every[::-1]
+    expected = theirs(turned.numpy(), kind, axes=[axis - 1 for axis in axes])
+    result = ours(turned, kind, [axis - 1 for axis in axes])
+    assert_equal_relative_to_maximum(result, expected, 1e-13)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [64, 256, 511, 512, 513])
+@pytest.mark.parametrize("ours", [dct, dst])
+def test_sizes_of_the_benchmark_equal_scipy(ours, size, kind):
+    theirs = scipy.fft.dctn if ours is dct else scipy.fft.dstn
+    u = random_field((size, size))
+    expected = theirs(u.numpy(), kind)
+    assert_equal_relative_to_maximum(ours(u, kind, (0, 1)), expected, 1e-13)
 
 
 @pytest.mark.usefixtures("back_end")
@@ -149,6 +179,18 @@ def test_derivatives(transform, kind):
     assert torch.autograd.gradgradcheck(apply, u)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("transform", [dct, dst])
+def test_derivatives_of_three_axes_by_fft(transform, kind, monkeypatch):
+    monkeypatch.setattr(trigonometric, "_LONGEST_MATRIX", 0)
+    u = random_field((3, 2, 4)).requires_grad_()
+
+    def apply(v):
+        return transform(v, kind, (0, 1, 2))
+
+    assert torch.autograd.gradcheck(apply, u, check_forward_ad=True)
+
+
 @pytest.mark.parametrize(("transform", "size"), [(dct, 68), (dst, 66), (dct, 75), (dst, 73)])
 def test_derivatives_where_the_extension_has_a_large_prime(transform, size):
     def apply(v):
@@ -167,6 +209,15 @@ def test_batching_by_vmap_and_tables_built_in_a_transform():
     torch.testing.assert_close(torch.func.vmap(lambda v: dct(v, 2, (0,)))(u), dct(u, 2, (1,)))
     expected = torch.func.grad(lambda v: (dct(v, 2, (0,)) ** 2).sum())(u[0])
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.usefixtures("back_end")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("transform", [dct, dst])
+def test_batching_of_planes_by_vmap(transform, kind):
+    u = random_field((6, 3, 7))
+    batched = torch.func.vmap(lambda v: transform(v, kind, (0, 1)), in_dims=1)(u)
+    torch.testing.assert_close(batched, transform(u, kind, (0, 2)).transpose(0, 1))
 
 
 @pytest.mark.usefixtures("back_end")
@@ -199,11 +250,37 @@ def test_tables_are_kept_up_to_a_bound():
     assert matrix(*key) is not first
 
 
+def test_fewer_long_tables_are_kept():
+    rest = torch.float32, torch.device("cpu")
+    transform = Transform("cosine", 2, "backward")
+    first = line_tables(transform, 2**15 + 1, *rest)
+    assert line_tables(transform, 2**15 + 1, *rest) is first
+    for size in range(2**15 + 2, 2**15 + 6):
+        line_tables(transform, size, *rest)
+    assert line_tables(transform, 2**15 + 1, *rest) is not first
+
+
+def test_tables_are_right_for_every_caller_at_once():
+    # More keys than are kept, asked for by all threads in different orders.
+    sizes = [70 + 3 * i for i in range(24)]
+    fields = {size: random_field((size,)) for size in sizes}
+    alone = {size: dct(fields[size], 2, (0,), norm="ortho") for size in sizes}
+
+    def work(start):
+        return [
+            torch.equal(dct(fields[size], 2, (0,), norm="ortho"), alone[size])
+            for size in sizes[start:] + sizes[:start]
+        ]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(all(results) for results in pool.map(work, range(24)))
+
+
 @pytest.mark.unhooked
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("transform", [dct, dst])
 def test_compiles_without_graph_breaks(transform, kind):
-    u = random_field((2, 20, 90))
+    u = random_field((2, 70, 90))
 
     def apply(v):
         return transform(v, kind, (1, 2), norm="ortho")
@@ -212,9 +289,13 @@ def test_compiles_without_graph_breaks(transform, kind):
     torch.testing.assert_close(compiled(u), apply(u), rtol=0, atol=0)
 
 
-def test_empty_batch():
-    u = random_field((0, 6))
-    assert dct(u, 2, (1,)).shape == (0, 6)
+@pytest.mark.parametrize("size", [6, 100])
+def test_empty_batch(size):
+    u = random_field((0, size, 70)).requires_grad_()
+    out = dct(u, 2, (1, 2))
+    assert out.shape == u.shape
+    out.sum().backward()
+    assert u.grad.shape == u.shape
 
 
 def test_bad_input_is_named():
@@ -247,13 +328,14 @@ def test_unknown_types_and_norms_are_named(kind, norm):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("transform", [dct, idct, dst, idst])
 def test_cpu_equals_cuda_without_synchronisation(transform):
-    u = random_field((2, 33, 130))
-    for kind in KINDS:
-        on_gpu = u.cuda()
-        transform(on_gpu, kind, (1, 2))
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            result = transform(on_gpu, kind, (1, 2))
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        assert_equal_relative_to_maximum(result.cpu(), transform(u, kind, (1, 2)), 1e-13)
+    for shape in [(2, 33, 130), (2, 70, 97)]:
+        u = random_field(shape)
+        for kind in KINDS:
+            on_gpu = u.cuda()
+            transform(on_gpu, kind, (1, 2))
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                result = transform(on_gpu, kind, (1, 2))
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            assert_equal_relative_to_maximum(result.cpu(), transform(u, kind, (1, 2)), 1e-13)

@@ -41,6 +41,8 @@ def test_grid_broadcasts_over_the_half_spectrum():
 
 
 def test_bad_arguments_are_named():
+    with pytest.raises(TypeError, match=r"wavenumbers: expected a floating dtype.*torch.int64"):
+        wavenumbers(4, 1.0, dtype=torch.int64)
     with pytest.raises(ValueError, match="wavenumbers: expected num_points >= 1"):
         wavenumbers(0, 1.0)
     with pytest.raises(ValueError, match=r"length=-1\.0"):
