@@ -22,7 +22,11 @@ from typing_extensions import override
 from sciml.fft.truncated_basis import Basis, Weighting, basis
 from sciml.fft.truncated_cost import cheaper_backend, cheapest_form
 from sciml.fft.truncated_fft import fft_analyse, fft_synthesise
-from sciml.fft.truncated_matrix import matrix_analyse, matrix_synthesise
+from sciml.fft.truncated_matrix import (
+    matrix_analyse,
+    matrix_synthesise,
+    plain_operations_needed,
+)
 
 Backend = Literal["matrix", "fft"]
 Direction = Literal["analysis", "synthesis"]
@@ -147,14 +151,6 @@ def _plan(
     form = "plain" if plain_operations_needed() else cheapest_form(space, kept, device)
     matrices = basis(space, kept, weighting, form, like.dtype, like.device)
     return _Plan(space, kept, weighting, matrices)
-
-
-def plain_operations_needed() -> bool:
-    """Whether a graph is traced, or a `torch.func` transformation is at work.
-
-    Both need operations that they know instead of hand-written gradients.
-    """
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
 def _analyse(u: Tensor, plan: _Plan) -> Tensor:

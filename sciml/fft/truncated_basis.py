@@ -25,18 +25,18 @@ Weighting = Literal["mean", "sum"]
 
 
 class Rearrangement(NamedTuple):
-    """Rows ``z[first] + factor z[second]`` of a truncated spectrum (rows, batch).
+    """Rows ``Σ_j factors[i, j] z[sources[i, j]]`` of a truncated spectrum (rows, batch).
 
-    The sum carries cosines and sines to amplitudes of signed frequencies or back; the order of
-    the frequencies and of the axes changes on the way, at no cost.
+    The sums carry cosines and sines to amplitudes of signed frequencies or back, two terms for
+    each signed axis; the order of the frequencies and of the axes changes on the way.
     """
 
-    first: Tensor
-    """(rows,)."""
-    second: Tensor | None
-    """(rows,); None if rows are only reordered."""
-    factor: Tensor | None
-    """(rows, 1)."""
+    sources: Tensor
+    """(rows * terms,)."""
+    factors: Tensor | None
+    """(rows * terms,); None if rows are only reordered."""
+    offsets: Tensor
+    """(rows,): first term of each row."""
 
 
 class Basis(NamedTuple):
@@ -47,15 +47,17 @@ class Basis(NamedTuple):
     and (r_odd, n/2)."""
     half: tuple[Tensor, ...]
     """Last axis (2k, n): rows cos f, -sin f interleaved; folded (., n/2) for even and odd f."""
-    combine: tuple[Rearrangement, ...]
-    """From rows as the products leave them to amplitudes in ascending order."""
-    separate: tuple[Rearrangement, ...]
-    """The transpose of all of `combine`."""
+    combine: Rearrangement | None
+    """From rows as the products leave them to amplitudes in ascending order; None if equal."""
+    separate: Rearrangement | None
+    """The transpose of `combine`."""
 
 
-def half_axis_weights(num_modes: int, num_points: int) -> Tensor:
+def half_axis_weights(
+    num_modes: int, num_points: int, device: torch.device | None = None
+) -> Tensor:
     """(k,): how often frequency f = 0 … k-1 occurs in a full spectrum, once or twice."""
-    weights = torch.full((num_modes,), 2.0, dtype=torch.float64)
+    weights = torch.full((num_modes,), 2.0, dtype=torch.float64, device=device)
     weights[0] = 1.0
     if 2 * (num_modes - 1) == num_points:
         weights[-1] = 1.0
@@ -74,8 +76,7 @@ def basis(
     # Tensors made while a graph is traced belong to that graph and must not be kept.
     if torch.compiler.is_compiling():
         return _build(space, kept, weighting, form, dtype, device)
-    with torch.inference_mode(False):
-        return _cached(space, kept, weighting, form, dtype, device)
+    return _cached(space, kept, weighting, form, dtype, device)
 
 
 def _build(
@@ -117,7 +118,18 @@ def _build(
     return Basis(tuple(signed), tuple(half), combine, separate)
 
 
-_cached = lru_cache(maxsize=128)(_build)
+@lru_cache(maxsize=128)
+def _cached(
+    space: tuple[int, ...],
+    kept: tuple[int, ...],
+    weighting: Weighting,
+    form: Form,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Basis:
+    # Matrices made in inference mode could not take part in a gradient later.
+    with torch.inference_mode(False):
+        return _build(space, kept, weighting, form, dtype, device)
 
 
 def _phases(frequencies: Sequence[int], num_points: int) -> tuple[Tensor, Tensor]:
@@ -148,8 +160,8 @@ def _rearrangements(
     first_axis_behind: bool,
     dtype: torch.dtype,
     device: torch.device,
-) -> tuple[tuple[Rearrangement, ...], tuple[Rearrangement, ...]]:
-    """Steps between the rows of the products and amplitudes, one per signed axis.
+) -> tuple[Rearrangement | None, Rearrangement | None]:
+    """From the rows of the products to amplitudes and back, axis by axis in one step.
 
     Args:
         kept: Modes per axis.
@@ -160,41 +172,65 @@ def _rearrangements(
         dtype: Dtype of the factors.
         device: Device of all.
     """
+    if not rows and order == sorted(order):
+        return None, None
     shape = [*map(len, rows), kept[-1], 2]
     layout = [*range(1, len(shape)), 0] if first_axis_behind else list(range(len(shape)))
     memory = torch.arange(math.prod(shape)).view([shape[i] for i in layout])
     position = memory.permute([layout.index(i) for i in range(len(shape))])
     by_frequency = torch.tensor(order).argsort()
-    position = position.index_select(-2, by_frequency)
-
-    def step(first: Tensor, second: Tensor | None, factor: Tensor | None) -> Rearrangement:
-        values = None if factor is None else factor.flatten()[:, None].to(device, dtype)
-        sources = None if second is None else second.flatten().to(device)
-        return Rearrangement(first.flatten().to(device), sources, values)
-
-    combine: list[Rearrangement] = []
-    separate: list[Rearrangement] = []
+    forth = _Terms.rows(position.index_select(-2, by_frequency))
+    backs = []
     for axis, (k, frequencies) in enumerate(zip(kept[:-1], rows, strict=True)):
+        position = torch.arange(math.prod(shape)).view(shape)
         cosine, sine, sign = _combination(k, frequencies)
         # re = C_re + S_im, im = C_im - S_re for positive f.
         turn = sign.view(-1, *[1] * (len(shape) - axis - 1)) * torch.tensor([1.0, -1.0])
         first = position.index_select(axis, cosine)
         second = position.index_select(axis, sine).flip(-1)
-        combine.append(step(first, second, turn.expand(first.shape)))
+        forth = forth.followed_by(first, second, turn.expand(first.shape))
         shape[axis] = k
         amplitudes = torch.arange(math.prod(shape)).view(shape)
-        back = _separation(amplitudes, axis, k, frequencies)
-        if axis == 0:
-            last = torch.tensor(order)
-            first, second, factor = (t.index_select(-2, last).permute(layout) for t in back)
-            back = first, second, factor
-        separate.insert(0, step(*back))
-        position = amplitudes
-    if not combine and order != sorted(order):
-        combine.append(step(position, None, None))
-        last = torch.tensor(order)
-        separate.append(step(torch.arange(memory.numel()).view(shape)[last], None, None))
-    return tuple(combine), tuple(separate)
+        backs.append(_separation(amplitudes, axis, k, frequencies))
+    back = _Terms.rows(torch.arange(math.prod(shape)))
+    for first, second, factor in reversed(backs):
+        back = back.followed_by(first, second, factor)
+    shape[: len(rows)] = map(len, rows)
+    sorted_rows = torch.arange(math.prod(shape)).view(shape)
+    back = back.reordered(sorted_rows.index_select(-2, torch.tensor(order)).permute(layout))
+    return forth.rearrangement(dtype, device), back.rearrangement(dtype, device)
+
+
+class _Terms(NamedTuple):
+    """Sums of rows: sources and factors (rows, terms)."""
+
+    sources: Tensor
+    factors: Tensor
+
+    @classmethod
+    def rows(cls, sources: Tensor) -> "_Terms":
+        """One row each, in the order of `sources`."""
+        column = sources.reshape(-1, 1)
+        return cls(column, torch.ones(column.shape))
+
+    def reordered(self, order: Tensor) -> "_Terms":
+        """The sums in another order."""
+        return _Terms(self.sources[order.flatten()], self.factors[order.flatten()])
+
+    def followed_by(self, first: Tensor, second: Tensor, factor: Tensor) -> "_Terms":
+        """Sums ``z[first] + factor z[second]`` of these sums z."""
+        straight, other = self.reordered(first), self.reordered(second)
+        return _Terms(
+            torch.cat([straight.sources, other.sources], 1),
+            torch.cat([straight.factors, other.factors * factor.reshape(-1, 1)], 1),
+        )
+
+    def rearrangement(self, dtype: torch.dtype, device: torch.device) -> Rearrangement:
+        """In the form that is applied."""
+        count, terms = self.sources.shape
+        offsets = torch.arange(0, count * terms, terms)
+        factors = None if terms == 1 else self.factors.flatten().to(device, dtype)
+        return Rearrangement(self.sources.flatten().to(device), factors, offsets.to(device))
 
 
 def _combination(k: int, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,7 +19,9 @@ def fft_analyse(u: Tensor, kept: tuple[int, ...], weighting: Weighting) -> Tenso
     space = tuple(u.shape[1:])
     spectrum = torch.fft.rfft(u.to(_COMPUTE_DTYPE.get(u.dtype, u.dtype)))[..., : kept[-1]]
     if weighting == "sum":
-        spectrum = spectrum * half_axis_weights(kept[-1], space[-1]).to(spectrum.real)
+        # made on the device: copying them there would wait for it
+        weights = half_axis_weights(kept[-1], space[-1], spectrum.device)
+        spectrum = spectrum * weights.to(spectrum.real.dtype)
     for axis in reversed(range(1, len(space))):
         spectrum = torch.fft.fft(spectrum, dim=axis)
         spectrum = _take(spectrum, axis, kept[axis - 1])
@@ -36,8 +38,8 @@ def fft_synthesise(spectrum: Tensor, space: tuple[int, ...], weighting: Weightin
     spectrum = spectrum.to(_COMPUTE_DTYPE.get(dtype, dtype)).movedim(-1, 0)
     z = torch.view_as_complex(spectrum.contiguous())
     if weighting == "mean":
-        weights = half_axis_weights(kept[-1], space[-1]) * math.prod(space)
-        z = z / weights.to(z.real)
+        weights = half_axis_weights(kept[-1], space[-1], z.device) * math.prod(space)
+        z = z / weights.to(z.real.dtype)
     for axis in range(1, len(space)):
         z = torch.fft.ifft(_place(z, axis, space[axis - 1]), dim=axis, norm="forward")
     u: Tensor = torch.fft.irfft(z, n=space[-1], norm="forward")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sciml.fft.truncated_basis import Basis, Rearrangement
 
-CHUNK_BYTES = 4 * 2**20
-"""Input of one folded product: its halves stay in the outer cache, calls stay few."""
+CHUNK_BYTES = 2 * 2**20
+"""Input of one folded product: its halves stay in cache, calls stay few."""
 
 
 def matrix_analyse(u: Tensor, basis: Basis) -> Tensor:
@@ -45,14 +45,26 @@ def matrix_synthesise(spectrum: Tensor, basis: Basis, space: tuple[int, ...]) ->
     return u.view(batch, *space)
 
 
-def _rearrange(z: Tensor, steps: tuple[Rearrangement, ...]) -> Tensor:
+def plain_operations_needed() -> bool:
+    """Whether a graph is traced, or a `torch.func` transformation is at work.
+
+    Both need operations that they know instead of hand-written gradients.
+    """
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def _rearrange(z: Tensor, step: Rearrangement | None) -> Tensor:
     """Between rows of cosines and sines and amplitudes of signed frequencies."""
-    for first, second, factor in steps:
-        rows = z.index_select(0, first)
-        if second is not None and factor is not None:
-            rows.addcmul_(z.index_select(0, second), factor)
-        z = rows
-    return z
+    if step is None:
+        return z
+    sources, factors, offsets = step
+    if factors is None:
+        return z.index_select(0, sources)
+    if plain_operations_needed():
+        terms = z.index_select(0, sources) * factors[:, None]
+        return terms.view(len(offsets), -1, z.shape[1]).sum(1)
+    # One pass: mode 0 adds up the weighted rows of each bag.
+    return torch.embedding_bag(z, sources, offsets, False, 0, False, factors)[0]
 
 
 def _rows(blocks: tuple[Tensor, ...], u: Tensor) -> Tensor:
@@ -63,12 +75,16 @@ def _rows(blocks: tuple[Tensor, ...], u: Tensor) -> Tensor:
     signals, n = u.shape
     z = u.new_empty(len(even) + len(odd), signals)
     size = _chunk(u.element_size() * n, signals)
+    folded = u.new_empty(size, n // 2)
     for start in range(0, signals, size):
         part = u[start : start + size]
         low, high = part[:, : n // 2], part[:, n // 2 :]
         columns = slice(start, start + len(part))
-        torch.mm(even, (low + high).mT, out=z[: len(even), columns])
-        torch.mm(odd, (low - high).mT, out=z[len(even) :, columns])
+        half = folded[: len(part)]
+        torch.add(low, high, out=half)
+        torch.mm(even, half.mT, out=z[: len(even), columns])
+        torch.sub(low, high, out=half)
+        torch.mm(odd, half.mT, out=z[len(even) :, columns])
     return z
 
 
@@ -80,15 +96,15 @@ def _points(blocks: tuple[Tensor, ...], z: Tensor) -> Tensor:
     signals, half = z.shape[1], even.shape[1]
     u = z.new_empty(signals, 2 * half)
     size = _chunk(2 * u.element_size() * half, signals)
+    odd_part = u.new_empty(size, half)
     for start in range(0, signals, size):
-        part = z[:, start : start + size]
-        repeated, alternating = (
-            torch.mm(part[: len(even)].mT, even),
-            torch.mm(part[len(even) :].mT, odd),
-        )
-        target = u[start : start + size]
-        torch.add(repeated, alternating, out=target[:, :half])
-        torch.sub(repeated, alternating, out=target[:, half:])
+        part, target = z[:, start : start + size], u[start : start + size]
+        low, high = target[:, :half], target[:, half:]
+        alternating = odd_part[: len(target)]
+        torch.mm(part[: len(even)].mT, even, out=low)
+        torch.mm(part[len(even) :].mT, odd, out=alternating)
+        torch.sub(low, alternating, out=high)
+        low.add_(alternating)
     return u
 
 
@@ -98,27 +114,34 @@ def _fold_first(u: Tensor, blocks: tuple[Tensor, ...]) -> Tensor:
     batch, n, rest = u.shape
     z = u.new_empty(len(even) + len(odd), batch, rest)
     size = _chunk(u.element_size() * n * rest, batch)
+    folded = u.new_empty(size, n // 2, rest)
     for start in range(0, batch, size):
         part = u[start : start + size]
         low, high = part[:, : n // 2], part[:, n // 2 :]
+        half = folded[: len(part)]
         target = z[:, start : start + size].transpose(0, 1)
-        target[:, : len(even)] = torch.matmul(even, low + high)
-        target[:, len(even) :] = torch.matmul(odd, low - high)
+        count = (len(part), -1, -1)
+        torch.add(low, high, out=half)
+        torch.bmm(even.expand(count), half, out=target[:, : len(even)])
+        torch.sub(low, high, out=half)
+        torch.bmm(odd.expand(count), half, out=target[:, len(even) :])
     return z
 
 
 def _unfold_first(z: Tensor, blocks: tuple[Tensor, ...]) -> Tensor:
     """Fields (batch, n, rest) from rows (r, batch, rest): transpose of `_fold_first`."""
-    even, odd = blocks
+    even, odd = (matrix.mT for matrix in blocks)
     _, batch, rest = z.shape
-    half = even.shape[1]
+    half, split = even.shape
     u = z.new_empty(batch, 2 * half, rest)
     size = _chunk(2 * u.element_size() * half * rest, batch)
+    parts = u.new_empty(2, size, half, rest)
     for start in range(0, batch, size):
-        part = z[:, start : start + size].transpose(0, 1)
-        repeated = torch.matmul(even.mT, part[:, : len(even)])
-        alternating = torch.matmul(odd.mT, part[:, len(even) :])
-        target = u[start : start + size]
+        part, target = z[:, start : start + size].transpose(0, 1), u[start : start + size]
+        repeated, alternating = parts[:, : len(target)]
+        count = (len(target), -1, -1)
+        torch.bmm(even.expand(count), part[:, :split], out=repeated)
+        torch.bmm(odd.expand(count), part[:, split:], out=alternating)
         torch.add(repeated, alternating, out=target[:, :half])
         torch.sub(repeated, alternating, out=target[:, half:])
     return u

@@ -15,39 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from sciml.nn.fourier_block import FourierBlock
 from sciml.nn.grid import coordinate_channels
-from sciml.nn.mlp import Pointwise, PointwiseMLP
+from sciml.nn.mlp import PointwiseMLP
 from sciml.nn.model import SurrogateModel
-from sciml.nn.spectral_conv import SpectralConv
 from sciml.spec import DatasetSpec
-
-
-@final
-class FourierBlock(nn.Module):
-    """``v + W_2 gelu(K v + W_1 v)`` with Fourier mixing K and pointwise W_1, W_2.
-
-    Args:
-        channels: Width.
-        num_modes: Modes of K on each axis, see `SpectralConv`.
-        separable: Whether K has one factor per channel and mode instead of a matrix.
-    """
-
-    def __init__(
-        self, channels: int, num_modes: Sequence[int], *, separable: bool = False
-    ) -> None:
-        super().__init__()
-        self.mixing = SpectralConv(
-            channels, channels, num_modes, bias=False, separable=separable
-        )
-        self.skip = Pointwise(channels, channels)
-        self.output = Pointwise(channels, channels)
-
-    @override
-    def forward(self, v: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
-        """Mix over space and channels, then over channels."""
-        hidden: Tensor = functional.gelu(self.mixing(v) + self.skip(v))
-        update: Tensor = self.output(hidden)
-        return v + update
 
 
 @final

@@ -1,76 +1,82 @@
 """Products per Fourier mode on frequency-major spectra, in real arithmetic.
 
-Spectra have the shape (modes, 2, batch, channels), weights (2, modes, ...): the products of one
+Spectra have the shape (modes, 2, batch, channels), weights (modes, 2, ...): the products of one
 mode read contiguous memory, and real and imaginary part of the batch go through one product.
 """
 
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.fft.truncated import plain_operations_needed
+from sciml.fft.truncated_matrix import plain_operations_needed
 
 
 def mix_channels(
-    spectrum: Tensor, weight: Tensor, bias: Tensor | None, zero_mode: int
-) -> Tensor:
-    """``y_f = x_f W_f`` with W of shape (2, modes, in, out); the bias joins the zero mode."""
+    spectrum: Float[Tensor, "modes 2 b c_in"],
+    weight: Float[Tensor, "modes 2 c_in c_out"],
+    bias: Float[Tensor, " c_out"] | None = None,
+    zero_mode: int = 0,
+) -> Float[Tensor, "modes 2 b c_out"]:
+    """``y_f = x_f W_f``; the bias joins the zero mode."""
     if plain_operations_needed():
-        return _biased(_mix(spectrum, weight), bias, zero_mode)
+        y = _mix(spectrum, weight)
+        return y if bias is None else add_constant(y, bias, zero_mode)
     result: Tensor = _ChannelMixing.apply(spectrum, weight, bias, zero_mode)  # type: ignore[no-untyped-call]  # torch
     return result
 
 
 def scale_channels(
-    spectrum: Tensor, weight: Tensor, bias: Tensor | None, zero_mode: int
-) -> Tensor:
-    """``y_f = w_f x_f`` channel by channel with w of shape (2, modes, channels)."""
-    real, imag = (part.unsqueeze(1) for part in weight.unbind(0))
+    spectrum: Float[Tensor, "modes 2 b c"], weight: Float[Tensor, "modes 2 c"]
+) -> Float[Tensor, "modes 2 b c"]:
+    """``y_f = w_f x_f`` channel by channel."""
+    real, imag = (part.unsqueeze(1) for part in weight.unbind(1))
     x_real, x_imag = spectrum.unbind(1)
-    y = torch.stack([x_real * real - x_imag * imag, x_imag * real + x_real * imag], 1)
-    return _biased(y, bias, zero_mode)
+    return torch.stack([x_real * real - x_imag * imag, x_imag * real + x_real * imag], 1)
+
+
+def multiply_channels(
+    spectrum: Float[Tensor, "modes 2 b c_in"], matrix: Float[Tensor, "2 c_in c_out"]
+) -> Float[Tensor, "modes 2 b c_out"]:
+    """``y_f = x_f A`` with the same complex matrix A for every mode."""
+    y = torch.matmul(_beside_its_turn(spectrum), matrix.flatten(0, 1))
+    return y.view(*spectrum.shape[:3], matrix.shape[-1])
+
+
+def add_constant(
+    spectrum: Float[Tensor, "modes 2 b c"], constant: Float[Tensor, " c"], zero_mode: int
+) -> Float[Tensor, "modes 2 b c"]:
+    """Add a constant field per channel, which is the real part of the zero mode."""
+    place = spectrum.new_zeros(spectrum.shape[0], 2, 1, 1)
+    place[zero_mode, 0] = 1.0
+    return spectrum + place * constant
 
 
 def _mix(x: Tensor, weight: Tensor) -> Tensor:
-    """Complex product with weights W_0 + i W_1 as two real ones of doubled batch."""
-    rows = x.flatten(1, 2)
-    shape = (*x.shape[:3], weight.shape[-1])
-    y = torch.bmm(rows, weight[0]).view(shape)
-    quarter_turn = torch.bmm(rows, weight[1]).view(shape)
-    y[:, 0].sub_(quarter_turn[:, 1])
-    y[:, 1].add_(quarter_turn[:, 0])
-    return y
+    """Complex product as one real product per mode, weights below each other."""
+    y = torch.bmm(_beside_its_turn(x), weight.flatten(1, 2))
+    return y.view(*x.shape[:3], weight.shape[-1])
 
 
 def _mix_adjoint(g: Tensor, weight: Tensor) -> Tensor:
     """Gradient of `_mix` in its spectrum: the product with the conjugate transpose."""
-    rows, transposed = g.flatten(1, 2), weight.mT
-    shape = (*g.shape[:3], weight.shape[-2])
-    x = torch.bmm(rows, transposed[0]).view(shape)
-    quarter_turn = torch.bmm(rows, transposed[1]).view(shape)
-    x[:, 0].add_(quarter_turn[:, 1])
-    x[:, 1].sub_(quarter_turn[:, 0])
-    return x
+    both = torch.bmm(g.flatten(1, 2), weight.flatten(1, 2).mT)
+    straight, turned = both.view(*g.shape[:3], 2, weight.shape[-2]).unbind(3)
+    return torch.cat([turned[:, 1:], -turned[:, :1]], 1).add_(straight)
 
 
 def _mix_weight_gradient(x: Tensor, g: Tensor) -> Tensor:
     """Gradient of `_mix` in its weight, in the layout of the weight without copying it."""
-    rows = x.flatten(1, 2)
-    turned = torch.stack([g[:, 1], -g[:, 0]], 1)
-    both = torch.cat([g.flatten(1, 2), turned.flatten(1, 2)])
-    gradient = torch.bmm(torch.cat([rows, rows]).mT, both)
-    return gradient.view(2, -1, *gradient.shape[1:])
+    gradient = torch.bmm(_beside_its_turn(x).mT, g.flatten(1, 2))
+    return gradient.view(len(x), 2, -1, g.shape[-1])
 
 
-def _biased(y: Tensor, bias: Tensor | None, zero_mode: int) -> Tensor:
-    """A constant field is the real part of the zero mode."""
-    if bias is None:
-        return y
-    constant = y.new_zeros(y.shape[0], 2, 1, 1)
-    constant[zero_mode, 0] = 1.0
-    return y + constant * bias
+def _beside_its_turn(x: Tensor) -> Tensor:
+    """Rows (modes, 2 batch, 2 channels) of ``x`` and, beside it, of ``i x``."""
+    turned = torch.cat([-x[:, 1:], x[:, :1]], 1)
+    return torch.stack([x, turned], 3).view(len(x), -1, 2 * x.shape[-1])
 
 
 class _ChannelMixing(torch.autograd.Function):
@@ -110,4 +116,4 @@ class _ChannelMixing(torch.autograd.Function):
         y = _mix(torch.zeros_like(x) if dx is None else dx, weight)
         if dweight is not None:
             y = y + _mix(x, dweight)
-        return _biased(y, dbias, ctx.zero_mode)
+        return y if dbias is None else add_constant(y, dbias, ctx.zero_mode)

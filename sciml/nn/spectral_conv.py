@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from sciml.fft.truncated import analyse, kept_modes, synthesise
-from sciml.nn.mode_mixing import mix_channels, scale_channels
+from sciml.fft.truncated import analyse, synthesise
+from sciml.nn.factorized import ModeWeight
+from sciml.nn.mode_mixing import add_constant, mix_channels, scale_channels
 
 
 @final
@@ -31,9 +32,9 @@ class SpectralConv(nn.Module):
     has. The imaginary part of the last axis' zero and Nyquist planes does not reach the real
     output.
 
-    Only the truncated spectrum of the input is kept for the gradient. Derivatives of any order,
-    forward mode and `torch.func` transformations work; a compiled or exported graph holds real
-    matrix products only.
+    With a dense weight, only the truncated spectrum of the input is kept for the gradient.
+    Derivatives of any order, forward mode and `torch.func` transformations work; a compiled or
+    exported graph holds real matrix products only.
 
     Args:
         in_channels: Input channels.
@@ -43,15 +44,18 @@ class SpectralConv(nn.Module):
             signs of every frequency.
         bias: Whether to add a constant per output channel; it costs nothing (zero mode).
         separable: One factor per channel and mode instead of a matrix per mode.
+        weight: The matrices in another form than a dense array, of the same channels and
+            modes, for instance a `CPWeight` or a `TuckerWeight`. Layers may share it.
 
     Attributes:
-        weight: Real and imaginary part of the matrices, `(2, *modes, in_channels,
-            out_channels)`, or of the factors, `(2, *modes, channels)`; frequencies in ascending
-            order.
+        weight: Real and imaginary part of the matrices, `(*modes, 2, in_channels,
+            out_channels)`, or of the factors, `(*modes, 2, channels)`; frequencies in ascending
+            order. Or the `ModeWeight`.
 
     Raises:
-        ValueError: If the number of axes is not 1, 2 or 3, a size is not positive, or a
-            separable layer would change the number of channels.
+        ValueError: If the number of axes is not 1, 2 or 3, a size is not positive, a separable
+            layer would change the number of channels or has a weight of another form, or that
+            does not fit.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class SpectralConv(nn.Module):
         bias: bool = True,
         *,
         separable: bool = False,
+        weight: ModeWeight | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= len(num_modes) <= 3 or min(in_channels, out_channels, *num_modes) < 1:
@@ -80,14 +85,21 @@ class SpectralConv(nn.Module):
         self.num_modes = tuple(num_modes)
         self.kept = (*self.num_modes[:-1], self.num_modes[-1] // 2 + 1)
         channels = (in_channels,) if separable else (in_channels, out_channels)
-        self.weight = nn.Parameter(torch.empty(2, *self.kept, *channels))
+        if weight is not None:
+            self._check_weight(weight)
+        self.weight: nn.Parameter | ModeWeight
+        self.weight = weight or nn.Parameter(torch.empty(*self.kept, 2, *channels))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw matrices that keep the variance of a smooth field, as neuraloperator does."""
+        """Draw matrices that keep the variance of a smooth field, as neuraloperator does.
+
+        A weight in another form has been drawn where it was made.
+        """
         std = math.sqrt(2 / (self.in_channels + self.out_channels))
-        nn.init.normal_(self.weight, std=std / math.sqrt(2))
+        if not isinstance(self.weight, ModeWeight):
+            nn.init.normal_(self.weight, std=std / math.sqrt(2))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -120,26 +132,31 @@ class SpectralConv(nn.Module):
                 f"{target}; give one per axis"
             )
         modes = self._modes_on(space, target)
-        weight = self._weight_of(kept_modes(modes, space))
+        u = u.to(next(self.parameters()).dtype)
         # Products per mode stay in the dtype of the weights, as the transforms do.
         if torch.is_autocast_enabled(u.device.type):
             with torch.autocast(u.device.type, enabled=False):
-                return self._apply_modes(u.to(weight.dtype), weight, modes, target)
-        return self._apply_modes(u.to(weight.dtype), weight, modes, target)
+                return self._apply_modes(u, modes, target)
+        return self._apply_modes(u, modes, target)
 
     def _apply_modes(
-        self, u: Tensor, weight: Tensor, modes: tuple[int, ...], target: tuple[int, ...]
+        self, u: Tensor, modes: tuple[int, ...], target: tuple[int, ...]
     ) -> Tensor:
         """Analysis, a product per mode, synthesis."""
         spectrum = analyse(u, modes)
-        kept = spectrum.shape[: len(modes)]
-        mix = scale_channels if self.separable else mix_channels
-        mixed = mix(
-            spectrum.flatten(0, len(kept) - 1),
-            weight.flatten(1, len(kept)),
-            self.bias,
-            _zero_mode(kept),
-        )
+        kept = tuple(spectrum.shape[: len(modes)])
+        rows = spectrum.flatten(0, len(kept) - 1)
+        window, zero_mode = self._window(kept), _zero_mode(kept)
+        weight, bias = self.weight, self.bias
+        if isinstance(weight, ModeWeight):
+            mixed = weight.mix(rows, window)
+        elif self.separable:
+            mixed = scale_channels(rows, weight[window].flatten(0, len(kept) - 1))
+        else:
+            matrices = weight[window].flatten(0, len(kept) - 1)
+            mixed, bias = mix_channels(rows, matrices, bias, zero_mode), None
+        if bias is not None:
+            mixed = add_constant(mixed, bias, zero_mode)
         return synthesise(mixed.view(*kept, *mixed.shape[1:]), target)
 
     def load_neuraloperator(self, state: Mapping[str, Tensor]) -> None:
@@ -150,11 +167,17 @@ class SpectralConv(nn.Module):
                 of shape (in, out, *modes) or (channels, *modes), and ``bias`` if there is one.
 
         Raises:
+            TypeError: If this layer's weight is factorised.
             ValueError: If an entry is missing, additional, or of another shape.
         """
+        if isinstance(self.weight, ModeWeight):
+            raise TypeError(
+                "load_neuraloperator: expected a layer with a dense or separable weight, got "
+                f"{type(self.weight).__name__}; build the layer without `weight`"
+            )
         weight = state.get("weight.tensor", state.get("weight"))
         others = set(state) - {"weight.tensor", "weight", "bias"}
-        channels = self.weight.shape[1 + len(self.kept) :]
+        channels = self.weight.shape[len(self.kept) + 1 :]
         expected = (*channels, *self.kept)
         if weight is None or others or ("bias" in state) != (self.bias is not None):
             raise ValueError(
@@ -167,9 +190,9 @@ class SpectralConv(nn.Module):
                 f"load_neuraloperator: expected a complex weight of shape {expected}, got "
                 f"{weight.dtype} {tuple(weight.shape)}; build both with the same modes"
             )
-        lead = range(1, 1 + len(channels))
+        lead = range(len(channels))
         with torch.no_grad():
-            pairs = torch.view_as_real(weight).movedim(-1, 0)
+            pairs = torch.view_as_real(weight)
             self.weight.copy_(pairs.movedim(tuple(lead), tuple(range(-len(channels), 0))))
             if self.bias is not None:
                 self.bias.copy_(state["bias"].flatten())
@@ -184,14 +207,24 @@ class SpectralConv(nn.Module):
             for k, n, m in zip(self.num_modes, space, target, strict=True)
         )
 
-    def _weight_of(self, kept: tuple[int, ...]) -> Tensor:
-        """The matrices of the frequencies in use."""
-        index: list[slice] = [slice(None)]
-        for ours, k in zip(self.kept[:-1], kept[:-1], strict=True):
-            start = ours // 2 - k // 2
-            index.append(slice(start, start + k))
-        index.append(slice(kept[-1]))
-        return self.weight[tuple(index)]
+    def _window(self, kept: tuple[int, ...]) -> tuple[slice, ...]:
+        """Where the frequencies in use stand among those of the layer."""
+        if kept == self.kept:
+            return (slice(None),) * len(kept)
+        starts = [ours // 2 - k // 2 for ours, k in zip(self.kept[:-1], kept[:-1], strict=True)]
+        return tuple(slice(i, i + k) for i, k in zip([*starts, 0], kept, strict=True))
+
+    def _check_weight(self, weight: ModeWeight) -> None:
+        """A weight of another form has to be made for the same layer."""
+        ours = (self.in_channels, self.out_channels, self.kept)
+        theirs = (weight.in_channels, weight.out_channels, weight.kept)
+        if self.separable or ours != theirs:
+            raise ValueError(
+                f"SpectralConv: expected a weight from {ours[0]} to {ours[1]} channels with "
+                f"{ours[2]} kept modes and separable=False, got one from {theirs[0]} to "
+                f"{theirs[1]} with {theirs[2]} and separable={self.separable}; build both "
+                "with the same sizes"
+            )
 
 
 def _zero_mode(kept: Sequence[int]) -> int:

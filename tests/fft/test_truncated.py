@@ -222,6 +222,23 @@ def test_threads_share_the_cached_matrices():
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("backend", ["matrix", "fft"])
+def test_any_number_of_threads_gives_the_same(form, backend):
+    torch.manual_seed(5915587277)
+    before = torch.get_num_threads()
+    u = torch.randn(40, 64, 64, dtype=torch.float64)
+    results = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            spectrum = analyse(u, (24, 13), backend=backend)
+            results.append((spectrum, synthesise(spectrum, (64, 64), backend=backend)))
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(two, one, rtol=0, atol=1e-13)
+
+
 def test_errors_say_what_to_do():
     u = torch.randn(2, 8, 8)
     with pytest.raises(TypeError, match="analyse: expected a real floating-point tensor"):

@@ -6,14 +6,16 @@ from sciml.fft.truncated_cost import cheaper_backend, cheapest_form
 @pytest.mark.parametrize(
     ("space", "kept", "form"),
     [
-        ((32, 32), (15, 8), "plain"),
+        ((30, 30), (15, 8), "plain"),
+        ((32, 32), (15, 8), "fold_last"),
         ((128, 128), (32, 17), "fold_last"),
         ((256, 256), (32, 17), "fold_first"),
         ((255, 256), (32, 17), "fold_last"),
         ((1024,), (17,), "fold_last"),
         ((1023,), (17,), "plain"),
         ((1024,), (3,), "plain"),
-        ((32, 32, 32), (16, 16, 9), "plain"),
+        ((32, 32, 32), (16, 16, 9), "fold_last"),
+        ((27, 30, 33), (16, 16, 9), "plain"),
     ],
 )
 def test_form_by_grid(space, kept, form):

@@ -1,7 +1,6 @@
-"""Layers of the default mode: latent block, Fourier residual, halving and doubling of grids."""
+"""Layers of the default mode: latent block, halving and doubling of grids."""
 
 import math
-from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -12,7 +11,6 @@ from typing_extensions import override
 from sciml.models.lsm.block import decode, encode, head_mask, join_patches, split_patches
 from sciml.models.lsm.series import trigonometric_series
 from sciml.nn.mlp import Pointwise
-from sciml.nn.spectral_conv import SpectralConv
 
 
 @final
@@ -77,33 +75,6 @@ class LatentBlock(nn.Module):
             rows, tokens, self.query.weight, self.query.bias, self.head_mask, self.scale
         )
         return u + join_patches(self.output(decoded), self.patch, u.shape[2:])
-
-
-@final
-class FourierResidual(nn.Module):
-    """`x + W_2 gelu(Fourier(x) + W_1 x)`: the residual block of every level.
-
-    Args:
-        channels: Width.
-        num_modes: Modes of the Fourier mixing on each axis, see `SpectralConv`.
-    """
-
-    def __init__(self, channels: int, num_modes: Sequence[int]) -> None:
-        super().__init__()
-        self.mixing = SpectralConv(channels, channels, num_modes)
-        self.local = nn.Linear(channels, channels, bias=False)
-        self.output = nn.Linear(channels, channels, bias=False)
-
-    @override
-    def forward(self, u: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
-        """Mix over space and channels, then over channels."""
-        flat = u.flatten(2)
-        # The accumulating product adds the other branch in the same pass.
-        shape = (u.shape[0], *self.local.weight.shape)
-        mixed = self.mixing(u).view_as(flat)
-        hidden = torch.baddbmm(mixed, self.local.weight.expand(shape), flat)
-        hidden = nn.functional.gelu(hidden)
-        return torch.baddbmm(flat, self.output.weight.expand(shape), hidden).view_as(u)
 
 
 @final

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from sciml.fft.resample import fourier_resample
-from sciml.models.lsm.layers import DoubleGrid, FourierResidual, HalveGrid, LatentBlock
+from sciml.models.lsm.layers import DoubleGrid, HalveGrid, LatentBlock
+from sciml.nn.fourier_block import FourierBlock
 from sciml.nn.grid import coordinate_channels
 from sciml.nn.mlp import PointwiseMLP
 from sciml.nn.model import SurrogateModel
@@ -84,8 +85,8 @@ class LSM(SurrogateModel):
         modes = [(count,) * ndim for count in self.num_modes]
         pairs = list(pairwise(widths))
         self.lift = PointwiseMLP(in_channels + 2 * ndim, LIFT_CHANNELS, widths[0])
-        self.encoder = nn.ModuleList(map(FourierResidual, widths, modes))
-        self.decoder = nn.ModuleList(map(FourierResidual, widths[:-1], modes[:-1]))
+        self.encoder = nn.ModuleList(map(FourierBlock, widths, modes))
+        self.decoder = nn.ModuleList(map(FourierBlock, widths[:-1], modes[:-1]))
         self.down = nn.ModuleList(HalveGrid(a, b, ndim) for a, b in pairs)
         self.up = nn.ModuleList(DoubleGrid(b, a, ndim) for a, b in pairs)
         self.blocks = nn.ModuleDict(
