@@ -6,14 +6,20 @@ A format is added by a module with a `Format` and one entry in the table below.
 from collections.abc import Sequence
 from pathlib import Path
 
-from sciml.data.sources import well
+from sciml.data.sources import matlab, numpy_files, pdebench, torch_file, well
 from sciml.data.sources.base import FileSource, Format, Source
 from sciml.data.sources.files import container_of, find_files
 from sciml.data.sources.hdf5 import BACK_ENDS, open_hdf5
 from sciml.data.sources.joined import JoinedSource
 from sciml.typing import StrPath
 
-_FORMATS: tuple[Format, ...] = (well.FORMAT,)
+_FORMATS: tuple[Format, ...] = (
+    well.FORMAT,
+    pdebench.FORMAT,
+    *matlab.FORMATS,
+    *torch_file.FORMATS,
+    *numpy_files.FORMATS,
+)
 """Formats in the order in which they are tried; the first that recognises a file reads it."""
 
 
