@@ -18,7 +18,7 @@ from sciml.data.buffers import BufferPool
 from sciml.data.sources import open_source
 from sciml.data.sources.base import Source
 from sciml.data.sources.resident import ResidentSource, fits_in_memory
-from sciml.data.splits import Share, choose_splits
+from sciml.data.splits import Share, Trajectories, choose_splits
 from sciml.data.windows import WindowIndex, Windows
 from sciml.spec import Batch, DatasetSpec
 from sciml.typing import StrPath
@@ -138,7 +138,7 @@ class WindowedDataset(Dataset[Batch]):
         source: Source,
         windows: Windows | None = None,
         *,
-        splits: Mapping[str, range] | None = None,
+        splits: Mapping[str, Trajectories] | None = None,
         trajectories: Sequence[int] | NDArray[np.int64] | None = None,
         reader_threads: int | None = None,
     ) -> None:
@@ -164,7 +164,7 @@ class WindowedDataset(Dataset[Batch]):
         if trajectories is None:
             trajectories = range(source.num_trajectories)
         self.trajectories = np.asarray(trajectories, np.int64)
-        self._splits = dict(source.splits if splits is None else splits)
+        self._splits: dict[str, Trajectories] = dict(source.splits if splits is None else splits)
         self._index = WindowIndex(self.windows, self.lengths)
         if not len(self._index):
             longest = int(self.lengths.max(initial=0))

@@ -8,8 +8,10 @@ import difflib
 import logging
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sciml.data.sources.base import Source
 from sciml.data.sources.files import SPLIT_NAMES
@@ -19,33 +21,48 @@ _LOG = logging.getLogger(__name__)
 Share = float | int | tuple[int, int]
 """A fraction, a count, or the trajectories from start to stop (negative: from the end)."""
 
+Trajectories: TypeAlias = "range | NDArray[np.int64]"
+"""Numbers of the trajectories of a split."""
+
+_Preset: TypeAlias = Callable[[Source], Mapping[str, Trajectories]]
+
 DEFAULT_SHARES: Mapping[str, Share] = dict(zip(SPLIT_NAMES, (0.8, 0.1, 0.1), strict=True))
 """The Well's fractions, used where the files have no splits of their own."""
 
 
-def _shares(**shares: Share) -> Callable[[int, Mapping[str, range]], Mapping[str, range]]:
+def _shares(**shares: Share) -> _Preset:
     """A published split of one list of samples."""
-    return lambda total, _: trajectory_splits(total, shares)
+    return lambda source: trajectory_splits(source.num_trajectories, shares)
 
 
-def _pdebench_single(total: int, _: Mapping[str, range]) -> Mapping[str, range]:
-    """PDEBench's loader of flat files: the first tenth is the test set."""
-    test = max(int(total * 0.1), 1)
-    return trajectory_splits(total, {"train": (test, 0), "test": (0, test)})
+def _pdebench_single(source: Source) -> Mapping[str, Trajectories]:
+    """PDEBench's loader of a flat file: the first tenth is the test set, of every file."""
+    starts = np.cumsum((0, *source.part_sizes))
+    train, test = [], []
+    for start, stop in pairwise(starts.tolist()):
+        border = start + max(int((stop - start) * 0.1), 1)
+        test.append(np.arange(start, border))
+        train.append(np.arange(border, stop))
+    if len(train) == 1:
+        return {"train": range(len(test[0]), starts[-1]), "test": range(len(test[0]))}
+    return {"train": np.concatenate(train), "test": np.concatenate(test)}
 
 
-def _pdebench_mult(total: int, _: Mapping[str, range]) -> Mapping[str, range]:
+def _pdebench_mult(source: Source) -> Mapping[str, Trajectories]:
     """PDEBench's loader of files with a group per seed: the last tenth is the test set."""
+    total = source.num_trajectories
     test = max(int(total * 0.1), 1)
     return trajectory_splits(total, {"train": (0, total - test), "test": (total - test, 0)})
 
 
-def _fno_darcy(total: int, files: Mapping[str, range]) -> Mapping[str, range]:
+def _fno_darcy(source: Source) -> Mapping[str, Trajectories]:
     """The first thousand of smooth1 and the first two hundred of smooth2."""
+    files = source.splits
     if not {"train", "test"} <= files.keys():
         raise ValueError(
             f"choose_splits: expected the files smooth1 and smooth2 for fno_darcy, got "
-            f"{total} samples of one file; put both into one folder, or pass splits="
+            f"{source.num_trajectories} samples of one file; put both into one folder, or pass "
+            "splits="
         )
     train, test = files["train"], files["test"]
     return {
@@ -54,7 +71,7 @@ def _fno_darcy(total: int, files: Mapping[str, range]) -> Mapping[str, range]:
     }
 
 
-PRESETS: Mapping[str, Callable[[int, Mapping[str, range]], Mapping[str, range]]] = {
+PRESETS: Mapping[str, _Preset] = {
     "fno_ns": _shares(train=(0, 1000), test=(-200, 0)),
     "fno_darcy": _fno_darcy,
     "fno_burgers": _shares(train=(0, 1000), test=(-200, 0)),
@@ -67,13 +84,12 @@ PRESETS: Mapping[str, Callable[[int, Mapping[str, range]], Mapping[str, range]]]
     "nsl_pdebench": _shares(train=0.9, test=0.1),
     "the_well": _shares(train=0.8, valid=0.1, test=0.1),
 }
-"""Splits by name as the papers' own loaders make them, from the number of samples and the
-splits of the files."""
+"""Splits by name, as the papers' own loaders make them."""
 
 
 def choose_splits(
     source: Source, splits: str | Mapping[str, Share] | None = None
-) -> Mapping[str, range]:
+) -> Mapping[str, Trajectories]:
     """Splits of a source.
 
     Args:
@@ -94,12 +110,12 @@ def choose_splits(
                 f"choose_splits: expected a preset of {sorted(PRESETS)}, got {splits!r}; did "
                 f"you mean {near!r}?"
             )
-        return PRESETS[splits](total, source.splits)
+        return PRESETS[splits](source)
     if splits is not None:
         return trajectory_splits(total, splits)
     if source.split_preset is not None:
         try:
-            return PRESETS[source.split_preset](total, source.splits)
+            return PRESETS[source.split_preset](source)
         except ValueError as error:
             _LOG.info("not the published split %s: %s", source.split_preset, error)
     return source.splits or trajectory_splits(total, DEFAULT_SHARES)

@@ -2,6 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sciml.data.dataset import WindowedDataset
+from sciml.data.sources.joined import JoinedSource
 from sciml.data.splits import choose_splits, trajectory_splits
 from tests.data.pairs import Pairs
 
@@ -92,6 +94,17 @@ def test_published_splits_index_by_index(name, total, train, test):
         choose_splits(Files(total, preset=name)),
     ):
         assert dict(splits) == {"train": train, "test": test}
+
+
+def test_every_parameter_file_of_pdebench_gives_its_first_tenth():
+    source = JoinedSource({"": [Pairs(20, beta=1.0), Pairs(30, beta=2.0)]})
+    splits = choose_splits(source, "pdebench_single")
+    assert splits["test"].tolist() == [0, 1, 20, 21, 22]
+    assert splits["train"].tolist() == [*range(2, 20), *range(23, 50)]
+    data = WindowedDataset(source, splits=splits)
+    assert [b.index[0, 0].item() for b in map(data.split("test").__getitem__, range(5))] == [
+        0, 1, 20, 21, 22,
+    ]  # fmt: skip
 
 
 def test_darcy_is_split_by_its_two_files():

@@ -66,6 +66,11 @@ class Source(ABC):
         return ()
 
     @property
+    def part_sizes(self) -> tuple[int, ...]:
+        """Number of trajectories of each file, in their order."""
+        return (self.num_trajectories,)
+
+    @property
     def num_trajectories(self) -> int:
         """Number of trajectories over all splits."""
         return len(self.lengths)

@@ -1,20 +1,54 @@
-"""Arrays inside HDF5 files, read through a memory map where the layout allows it."""
+"""Arrays inside HDF5 files, read past HDF5 where their storage allows it."""
 
-import mmap
 import os
+import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
-BACK_ENDS = ("auto", "mmap", "h5py")
-"""How arrays are read: chosen by layout, or forced (for debugging and tests)."""
+from sciml.data.sources.hdf5_arrays import (
+    ChunkTableArray,
+    DirectChunkArray,
+    HDF5Array,
+    LibraryArray,
+    MappedArray,
+)
+from sciml.data.sources.hdf5_chunks import ChunkGrid, ChunkTable, make_chunk_table
+from sciml.data.sources.hdf5_file import OpenFile, open_library_file
+from sciml.data.sources.hdf5_layout import ArrayLayout, check_links, check_storage, plan_array
+
+__all__ = [
+    "BACK_ENDS",
+    "ArrayLayout",
+    "ArrayReader",
+    "HDF5Array",
+    "inspect_array",
+    "open_hdf5",
+    "require",
+    "texts",
+]
+
+BACK_ENDS = ("auto", "mmap", "chunk_table", "direct_chunk", "h5py")
+"""How arrays are read: chosen by storage, or forced (for debugging and tests).
+
+``mmap`` copies from a memory map of one block; ``chunk_table`` from a map of the whole file, by
+the position of each chunk; ``direct_chunk`` reads filtered chunks raw and decodes them in the
+calling thread; ``h5py`` reads everything else, one thread at a time.
+"""
+
+_WANTED = {
+    "mmap": "that can be memory-mapped",
+    "chunk_table": "of chunks without filters",
+    "direct_chunk": "of chunks with filters that are decoded here",
+}
+_MOST_OPEN_READERS = 128  # each holds at most three descriptors; systems allow 256 to 1024
 
 
 @contextmanager
@@ -22,89 +56,94 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """Open a file for reading; damage becomes an error that names the file and the remedy.
 
     HDF5's file lock is off: readers never write, and the lock can block on network file
-    systems.
+    systems. External links that leave the file's folder are refused before they are followed.
+
+    Raises:
+        ValueError: If the file is damaged, or links lead out of its folder.
     """
     try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
+        with open_library_file(path) as file:
+            check_links(file, path.resolve().parent, set())
+            yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError) as error:
         raise ValueError(
             "open_source: expected a complete HDF5 file, got a truncated or damaged one, "
             f"{path} ({error}); delete it and generate or download it again"
         ) from error
-    with file:
-        yield file
-
-
-@final
-@dataclass(frozen=True)
-class ArrayLayout:
-    """Where an HDF5 data set lies in its file.
-
-    Args:
-        key: Path of the data set inside the file.
-        shape: Its shape.
-        dtype: Its dtype on disk.
-        offset: Byte offset in the file when it can be mapped, else None.
-        reason: Why it is mapped or not, in words.
-    """
-
-    key: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    offset: int | None
-    reason: str
-
-    @property
-    def back_end(self) -> str:
-        """Name of the back end that reads this array."""
-        return "h5py" if self.offset is None else "mmap"
 
 
 def inspect_array(dataset: Any, back_end: str = "auto") -> ArrayLayout:
     """Decide how an `h5py.Dataset` is read.
 
-    A map is possible for one contiguous block of a native fixed-size number type in the file
-    itself. As libraries differ in whether offsets count a user block, one row is compared with
-    what h5py reads before the offset is trusted.
+    What passes HDF5 by is not trusted: one row or one chunk is compared with what h5py reads
+    (libraries differ in whether offsets count a user block), and h5py is used if they differ.
+
+    Args:
+        dataset: The array.
+        back_end: One of `BACK_ENDS`.
 
     Raises:
-        ValueError: If the memory map is forced on an array that cannot be mapped.
+        ValueError: If a back end is forced on an array that it cannot read, the data lie
+            outside the file's folder, a filter is missing, or the declared size is absurd.
     """
-    offset, reason = _map_offset(dataset)
+    check_storage(dataset)
+    layout = plan_array(dataset)
+    if back_end != "h5py" and layout.back_end != "h5py" and not _agrees(dataset, layout):
+        reason = f"{layout.reason}, but the values differ from h5py's"
+        layout = replace(layout, back_end="h5py", reason=reason)
     if back_end == "h5py":
-        offset, reason = None, "forced"
-    if back_end == "mmap" and offset is None:
+        return replace(layout, back_end="h5py", reason="forced")
+    if back_end not in ("auto", layout.back_end):
         raise ValueError(
-            f"open_source: expected an array that can be memory-mapped, got {dataset.name} in "
-            f"{dataset.file.filename} ({reason}); use back_end='auto'"
+            f"open_source: expected an array {_WANTED[back_end]}, got {dataset.name} in "
+            f"{dataset.file.filename} ({layout.back_end}: {layout.reason}); use back_end='auto'"
         )
-    return ArrayLayout(dataset.name, tuple(dataset.shape), dataset.dtype, offset, reason)
+    return layout
 
 
-def _map_offset(dataset: Any) -> tuple[int | None, str]:
-    """Byte offset of a mappable data set or None, and the reason."""
-    if dataset.size == 0 or dataset.shape == ():
-        return None, "scalar or empty"
-    if dataset.chunks is not None:
-        return None, f"chunked, filter {dataset.compression or 'none'}"
-    if dataset.external is not None or dataset.is_virtual:
-        return None, "data outside the file"
-    if dataset.dtype.kind not in "iuf" or not dataset.dtype.isnative:
-        return None, f"dtype {dataset.dtype} is not a native number"
-    offset = dataset.id.get_offset()
-    if offset is None:
-        return None, "no storage allocated"
-    row = dataset[(0,) * (dataset.ndim - 1)]
-    with Path(dataset.file.filename).open("rb") as file:
-        file.seek(offset)
-        if file.read(row.nbytes) != row.tobytes():
-            return None, "the mapped row differs from h5py's"
-    return int(offset), "contiguous, native"
+def _agrees(dataset: Any, layout: ArrayLayout) -> bool:
+    """Whether one row, or the first chunk that was written, is the same through h5py."""
+    index: tuple[Any, ...] = (0,) * (dataset.ndim - 1)
+    table = None
+    try:
+        if layout.chunks is not None:
+            if not dataset.id.get_num_chunks():
+                return True
+            first = dataset.id.get_chunk_info(0)
+            grid = ChunkGrid(layout.shape, layout.chunks.shape)
+            table = make_chunk_table(
+                [first], grid, f"{layout.key} in {layout.path}", layout.state[0]
+            )
+            corner = zip(first.chunk_offset, layout.chunks.shape, strict=True)
+            index = tuple(slice(start, start + count) for start, count in corner)
+        values = _open_array(layout, OpenFile(layout.path, layout.state), table)[index]
+    except ValueError:
+        return False
+    expected = np.asarray(dataset[index])
+    return values.shape == expected.shape and values.tobytes() == expected.tobytes()
+
+
+def _open_array(
+    layout: ArrayLayout, file: OpenFile, table: ChunkTable | None = None
+) -> HDF5Array:
+    """The array by its back end."""
+    if layout.back_end == "mmap":
+        return MappedArray(layout, file)
+    if layout.chunks is not None and layout.back_end == "chunk_table":
+        return ChunkTableArray(layout, layout.chunks, file, table)
+    if layout.chunks is not None and layout.back_end == "direct_chunk":
+        return DirectChunkArray(layout, layout.chunks, file, table)
+    return LibraryArray(layout, file)
 
 
 @final
 class ArrayReader:
     """Arrays of one HDF5 file, opened once per process and at first use.
+
+    A process keeps the files of so many readers open; when one more is opened, the reader that
+    was opened first lets its files go, and opens them again when it is used.
 
     Args:
         path: The file.
@@ -116,51 +155,93 @@ class ArrayReader:
         self.layouts = dict(layouts)
         # keyed by process: a handle inherited through fork must never be used (its lock may be
         # held, and both sides would share one file position)
-        self._opened: dict[int, Mapping[str, Any]] = {}
+        self._opened: dict[int, Mapping[str, HDF5Array]] = {}
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         """Leave handles behind: they mean nothing in another process."""
         return {**self.__dict__, "_opened": {}}
 
-    def __getitem__(self, name: str) -> Any:
-        """The array: numpy view of the map, or an h5py data set that reads when sliced."""
+    def __getitem__(self, name: str) -> HDF5Array:
+        """The array, which is read when it is indexed or by `HDF5Array.read_into`."""
         opened = self._opened.get(os.getpid())
         if opened is None:
             # two threads may both open; the first one to store wins and the other is dropped
             opened = self._opened.setdefault(os.getpid(), self._open())
+            _open_readers.add(self)
         return opened[name]
 
-    def _open(self) -> Mapping[str, Any]:
-        arrays: dict[str, Any] = {}
-        mapped = {
-            name: layout for name, layout in self.layouts.items() if layout.offset is not None
-        }
-        if mapped:
-            with self.path.open("rb") as file:
-                memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            for name, layout in mapped.items():
-                flat: NDArray[Any] = np.frombuffer(
-                    memory, layout.dtype, int(np.prod(layout.shape)), layout.offset or 0
-                )
-                arrays[name] = flat.reshape(layout.shape)
-        if len(mapped) < len(self.layouts):
-            handle = h5py.File(self.path, "r", locking=False)
-            for name in self.layouts.keys() - mapped.keys():
-                arrays[name] = handle[self.layouts[name].key]
+    def close(self) -> None:
+        """Let the files go, once nothing uses the arrays any more; reading opens them again."""
+        self._opened = {}
+
+    def _open(self) -> Mapping[str, HDF5Array]:
+        files: dict[Path, OpenFile] = {}
+        arrays: dict[str, HDF5Array] = {}
+        for name, layout in self.layouts.items():
+            if layout.path not in files:
+                files[layout.path] = OpenFile(layout.path, layout.state)
+            arrays[name] = _open_array(layout, files[layout.path])
         return arrays
 
 
-def require(parent: Any, name: str, kind: Literal["group", "attribute", "dataset"]) -> Any:
-    """A member of an HDF5 group, or an error that names what is missing and what is there."""
+@final
+class _OpenReaders:
+    """Readers that hold files open in this process, the one opened first at the front."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers: dict[int, weakref.ref[ArrayReader]] = {}
+
+    def add(self, reader: ArrayReader) -> None:
+        """Note a reader that was opened, and close the oldest ones beyond the limit."""
+        with self._lock:
+            self._readers[id(reader)] = weakref.ref(reader)
+            while len(self._readers) > _MOST_OPEN_READERS:
+                oldest = self._readers.pop(next(iter(self._readers)))()
+                if oldest is not None:
+                    oldest.close()
+
+    def forget(self) -> None:
+        """Begin anew in a forked process, where the lock may be held for ever."""
+        self._lock = threading.Lock()
+        self._readers = {}
+
+
+_open_readers = _OpenReaders()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_readers.forget)
+
+
+def require(
+    parent: Any,
+    name: str,
+    kind: Literal["group", "attribute", "dataset"],
+    layout: str = "The Well's layout",
+) -> Any:
+    """A member of an HDF5 group, or an error that names what is missing and what is there.
+
+    Args:
+        parent: Group, or data set for an attribute.
+        name: The member.
+        kind: What it is.
+        layout: What the file should follow, for the message.
+
+    Raises:
+        ValueError: If there is no such member, or it is a data set outside the file's folder or
+            of an absurd size.
+    """
     members: Any = parent.attrs if kind == "attribute" else parent
     if name not in members:
         raise ValueError(
             f"open_source: expected the {kind} {name!r} in {parent.name} of "
-            f"{parent.file.filename}, got {sorted(members)}; the file does not follow The "
-            "Well's layout, generate or download it again"
+            f"{parent.file.filename}, got {sorted(members)}; the file does not follow "
+            f"{layout}, generate or download it again"
         )
-    return members[name]
+    member = members[name]
+    if kind == "dataset" and isinstance(member, h5py.Dataset):
+        check_storage(member)
+    return member
 
 
 def texts(value: Any) -> tuple[str, ...]:

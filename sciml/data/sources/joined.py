@@ -38,8 +38,7 @@ class JoinedSource(Source):
         first = self._parts[0]
         for other in self._parts[1:]:
             _check_agreement(first, other)
-        counts = [part.num_trajectories for part in self._parts]
-        self._starts = list(accumulate(counts, initial=0))
+        self._starts = list(accumulate(self.part_sizes, initial=0))
         self._lengths = np.concatenate([part.lengths for part in self._parts])
         self._splits: dict[str, range] = {}
         position = 0
@@ -89,6 +88,11 @@ class JoinedSource(Source):
     @override
     def split_preset(self) -> str | None:
         return self._parts[0].split_preset
+
+    @property
+    @override
+    def part_sizes(self) -> tuple[int, ...]:
+        return tuple(part.num_trajectories for part in self._parts)
 
     @property
     @override

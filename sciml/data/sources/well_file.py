@@ -52,7 +52,12 @@ class WellField:
         """Copy frames of one trajectory into a (t, components, *space) buffer."""
         index: tuple[int | slice, ...] = (sample,) if self.sample_varying else ()
         index += (frames,) if self.time_varying else ()
-        block = np.asarray(array[index])
+        # where space has a length of 1, the axis may be absent from the array
+        if self.time_varying and self.space == out.shape[2:] and 1 not in self.space:
+            tail = array.ndim - len(index) - len(self.space)
+            array.read_into(index, self._as_on_disk(out, tail))
+            return
+        block = array[index]
         lead = block.shape[:1] if self.time_varying else (1,)
         if self.spec.rank == 0:
             np.copyto(out[:, 0], block.reshape(lead + self.space), casting="same_kind")
@@ -60,6 +65,15 @@ class WellField:
         # vector and tensor components stand last on disk, whether as D x D or as D² entries
         block = block.reshape(*lead, *self.space, self.spec.components)
         np.copyto(np.moveaxis(out, 1, -1), block, casting="same_kind")
+
+    def _as_on_disk(self, out: NDArray[np.float32], tail: int) -> NDArray[np.float32]:
+        """View of a (t, components, *space) buffer, with so many component axes, and last."""
+        if tail == 0:
+            return out[:, 0]
+        if tail == 2:
+            # D x D entries instead of D²; splitting an axis never copies
+            out = out.reshape(len(out), len(self.space), len(self.space), *self.space)
+        return np.moveaxis(out, range(1, 1 + tail), range(-tail, 0))
 
 
 @final
