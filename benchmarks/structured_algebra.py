@@ -24,7 +24,7 @@ from sciml import KroneckerOperator, ToeplitzOperator
 
 KRONECKER_SIZES = {
     1: (64, 128, 256, 512, 1024, 2048, 4096),
-    2: (16, 64, 256, 1024),
+    2: (16, 32, 64, 128, 256, 512, 1024),
     3: (8, 16, 32, 64, 128),
 }
 TOEPLITZ_SIZES = (256, 512, 1024, 2048, 4096)
@@ -34,14 +34,17 @@ Call = Callable[[], Any]
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=6.0, help="budget of one comparison")
+    parser.add_argument("--repetitions", type=int, default=101, help="most of one comparison")
+    parser.add_argument("--seconds", type=float, default=4.0, help="budget of one comparison")
+    parser.add_argument("--quick", action="store_true", help="small sizes, a short budget")
     parser.add_argument("--max-size", type=int, default=4096, help="largest factor")
     parser.add_argument(
         "--num-fields", type=int, default=16, help="right-hand sides in a batch"
     )
     parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     options = parser.parse_args()
+    if options.quick:
+        options.max_size, options.seconds = min(options.max_size, 128), 0.2
     torch.set_num_threads(1)
     torch.manual_seed(271828183)
     budget = (options.repetitions, options.seconds)
@@ -59,12 +62,23 @@ def main() -> None:
         if size <= options.max_size
         for count in (1, options.num_fields)
     ]
-    ratios = [row["ratio"]["median"] for row in kronecker]
+    ratios = {
+        f"{row['operation']} {row['factors']}x{row['size']}": row["ratio"]["median"]
+        for row in kronecker
+    }
     result = {
         "options": {k: v for k, v in vars(options).items() if k != "output"},
         "kronecker": kronecker,
-        "kronecker_ratio": {"median": statistics.median(ratios), "min": min(ratios)},
+        "kronecker_ratio": {
+            "median": statistics.median(ratios.values()),
+            "min": min(ratios.values()),
+            "below_0.95": {name: ratio for name, ratio in ratios.items() if ratio < 0.95},
+        },
         "toeplitz": toeplitz,
+        "toeplitz_ratio": {
+            f"{row['column']} {row['size']}, {row['right_hand_sides']}": row["ratio"]["median"]
+            for row in toeplitz
+        },
     }
     report(result, options.output)
 
@@ -127,25 +141,34 @@ def toeplitz_row(name: str, size: int, count: int, budget: tuple[int, float]) ->
 
 
 def compare(mine: Call, other: Call, name: str, budget: tuple[int, float]) -> dict[str, Any]:
-    """Interleaved times of two calls; the ratio is theirs over ours, so above 1 is faster."""
+    """Interleaved times of two calls; the ratio is theirs over ours, so above 1 is faster.
+
+    Which one goes first alternates, and short calls get many rounds: another process that takes
+    the core for some milliseconds then spoils a few ratios on either side, not the median.
+    """
     repetitions, seconds = budget
-    start = time.perf_counter()
-    mine(), other()
-    both = time.perf_counter() - start
+    both = _seconds(mine, 1) + _seconds(other, 1)
+    both = min(both, _seconds(mine, 1) + _seconds(other, 1))  # the first calls warm up
+    # calls of microseconds are repeated until the clock resolves them
+    repeats = max(1, int(2e-3 / both))
+    sides = [("sciml", mine), (name, other)]
     times: dict[str, list[float]] = {"sciml": [], name: []}
-    for _ in range(max(3, min(repetitions, int(seconds / both)))):
-        for label, call in (("sciml", mine), (name, other)):
-            # calls of microseconds are repeated until the clock resolves them
-            repeats = max(1, int(2e-3 / both))
-            start = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            times[label].append(1e3 * (time.perf_counter() - start) / repeats)
+    for _ in range(max(3, min(repetitions, int(seconds / (repeats * both))))):
+        sides.reverse()
+        for label, call in sides:
+            times[label].append(1e3 * _seconds(call, repeats))
     ratios = [b / a for a, b in zip(times["sciml"], times[name], strict=True)]
     return {
         "milliseconds": {label: summary(values) for label, values in times.items()},
         "ratio": summary(ratios),
     }
+
+
+def _seconds(call: Call, repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
 
 
 def summary(values: list[float]) -> dict[str, float]:

@@ -1,8 +1,12 @@
 """Which solver a system gets where the caller does not say."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, final
+
+import torch
+from torch import Tensor
 
 from sciml.linalg.composite import ScaledOperator
 from sciml.linalg.dense import DenseOperator
@@ -10,13 +14,18 @@ from sciml.linalg.kronecker_sum import KroneckerSumOperator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.operator import LinearOperator, SolvableOperator
 from sciml.linalg.preconditioners.jacobi import Jacobi
+from sciml.linalg.scaling import solve_scaled
 from sciml.linalg.solvers.base import LinearSolver
 from sciml.linalg.solvers.cg import CG
 from sciml.linalg.solvers.direct import LU, Cholesky, Structured
 from sciml.linalg.solvers.fast_diagonalization import FastDiagonalization
 from sciml.linalg.solvers.gmres import GMRES
+from sciml.linalg.solvers.iteration import IterativeSolver
 from sciml.linalg.solvers.minres import MINRES
+from sciml.linalg.solvers.pseudo_inverse import PseudoInverse
+from sciml.solution import Solution, Status
 
+LOOSEST_ADJOINT = 1e-3  # relative; a gradient of a solution that met a very loose atol
 DENSE_LIMIT = 1024  # unknowns; factoring takes some 20 ms and 8 MB there in float64
 
 
@@ -28,14 +37,61 @@ class Choice:
     Args:
         solver: Tried first.
         reason: In words, for the statistics.
-        fallback: Tried from where `solver` broke down, None for nothing.
-        preconditioner: M for both, None for nothing.
+        fallbacks: Tried in turn for the right-hand sides on which those before broke down (or
+            stagnated, if they iterate).
+        preconditioner: M for all of them, None for nothing.
     """
 
     solver: LinearSolver
     reason: str
-    fallback: LinearSolver | None = None
+    fallbacks: tuple[LinearSolver, ...] = ()
     preconditioner: LinearOperator | None = None
+
+    def solve(
+        self,
+        operator: LinearOperator,
+        b: Tensor,
+        start: Tensor | None,
+        preconditioner: LinearOperator | None,
+    ) -> Solution[Tensor]:
+        """Solve by the first solver that can, and name those that could not."""
+        solver, failed = self.solver, list[str]()
+        solution = solve_scaled(solver, operator, b, start, preconditioner)
+        for fallback in self.fallbacks:
+            # a direct method stagnates at the precision that its dtype allows
+            stagnated = solution.status is Status.STAGNATION
+            retry = stagnated and isinstance(solver, IterativeSolver)
+            if solution.status is not Status.BREAKDOWN and not retry:
+                break
+            failed.append(type(solver).__name__)
+            # what broke down may have gathered a large null vector: only solutions are kept
+            axes = (1,) * len(operator.in_shape)
+            done = solution.converged.reshape(*solution.converged.shape, *axes)
+            start = torch.where(done, solution.value, 0.0 if start is None else start)
+            solver = fallback
+            solution = solve_scaled(solver, operator, b, start, preconditioner)
+        own = {"reason": self.reason} if self.reason else {}
+        if failed:
+            own["fallback_from"] = ", ".join(failed)
+        return dataclasses.replace(solution, stats={**solution.stats, **own})
+
+    def relative(self, b: Tensor) -> "Choice":
+        """The same solvers for the gradient of a solve of `b`, as accurate in proportion.
+
+        An absolute tolerance has the unit of b. A gradient has another one and may be smaller
+        than that tolerance altogether.
+        """
+        if self.solver.atol == 0:
+            return self
+        largest = float(b.abs().max())  # before squaring, which may overflow
+        norm = largest * float((b / largest).norm()) if largest else 0.0
+        fraction = self.solver.atol / norm if norm else LOOSEST_ADJOINT
+        rtol = max(self.solver.rtol, min(fraction, LOOSEST_ADJOINT), torch.finfo(b.dtype).eps)
+        first, *others = (
+            dataclasses.replace(solver, rtol=rtol, atol=0.0)
+            for solver in (self.solver, *self.fallbacks)
+        )
+        return dataclasses.replace(self, solver=first, fallbacks=tuple(others))
 
 
 def choose_solver(
@@ -55,32 +111,40 @@ def choose_solver(
             return direct
         preconditioner = _jacobi(operator)
     if operator.positive_definite:
-        return Choice(CG(**tolerances), "positive definite", None, preconditioner)
+        return Choice(CG(**tolerances), "positive definite", (), preconditioner)
     if operator.symmetric:
-        fallback = MINRES(**tolerances)
+        fallbacks = (MINRES(**tolerances),)
         reason = "symmetric; MINRES takes over if it is not positive definite"
-        return Choice(CG(**tolerances), reason, fallback, preconditioner)
-    return Choice(GMRES(**tolerances), "not declared symmetric", None, preconditioner)
+        return Choice(CG(**tolerances), reason, fallbacks, preconditioner)
+    return Choice(GMRES(**tolerances), "not declared symmetric", (), preconditioner)
 
 
 def _direct(operator: LinearOperator, tolerances: dict[str, Any]) -> Choice | None:
-    """A direct method, None where the operator is large and without structure."""
-    size = math.prod(operator.in_shape)
+    """A direct method, None where the operator is large and without structure.
+
+    Should a factorisation find A singular, a consistent system is still solved: by the pseudo-
+    inverse of a small A, by an iteration that tolerates null vectors otherwise.
+    """
     separable = isinstance(operator, LaplacianOperator) or (
         isinstance(operator, KroneckerSumOperator) and operator.symmetric
     )
     if separable:
         return Choice(FastDiagonalization(**tolerances), "separable")
+    size = math.prod(operator.in_shape)
+    singular: LinearSolver = MINRES(**tolerances) if operator.symmetric else GMRES(**tolerances)
+    if size <= DENSE_LIMIT:
+        singular = PseudoInverse(**tolerances)
     if isinstance(operator, DenseOperator) or (
         size <= DENSE_LIMIT and not isinstance(operator, SolvableOperator)
     ):
         what = "stored dense" if isinstance(operator, DenseOperator) else f"{size} unknowns"
         if operator.positive_definite:
-            return Choice(Cholesky(**tolerances), f"positive definite, {what}")
-        return Choice(LU(**tolerances), what)
+            return Choice(Cholesky(**tolerances), f"positive definite, {what}", (singular,))
+        return Choice(LU(**tolerances), what, (singular,))
     if _has_own_solve(operator):
         name = type(operator).__name__
-        return Choice(Structured(**tolerances), f"{name} has a solve of its own")
+        reason = f"{name} has a solve of its own"
+        return Choice(Structured(**tolerances), reason, (singular,))
     return None
 
 

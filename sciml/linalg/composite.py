@@ -1,14 +1,15 @@
 """Operators made of operators: sums, products, multiples, transposes."""
 
 from collections.abc import Sequence
-from typing import final
+from numbers import Real
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.linalg.dense import common_placement
+from sciml.linalg.dense import IdentityOperator, common_placement
 from sciml.linalg.operator import LinearOperator, SolvableOperator, broadcast_shape
 
 
@@ -151,15 +152,7 @@ class ScaledOperator(SolvableOperator):
     """
 
     def __init__(self, operator: LinearOperator, factor: float | Tensor) -> None:
-        if isinstance(factor, Tensor):
-            if factor.ndim:
-                raise TypeError(
-                    "ScaledOperator: expected a scalar factor, got a tensor of shape "
-                    f"{tuple(factor.shape)}; use DiagonalOperator(values) @ A to scale points"
-                )
-            scale = factor.to(operator.dtype)
-        else:
-            scale = torch.tensor(factor, dtype=operator.dtype, device=operator.device)
+        scale = _as_scale(factor, operator)
         super().__init__(
             operator.in_shape,
             operator.out_shape,
@@ -211,6 +204,31 @@ class ScaledOperator(SolvableOperator):
         if float(self.factor.detach()) == 0:
             raise ValueError("ScaledOperator.solve: expected a factor other than 0, got 0")
         return self.operator.solve(b) / self.factor
+
+
+def _as_scale(factor: Any, operator: LinearOperator) -> Tensor:
+    """A number or scalar tensor in the operator's dtype."""
+    if isinstance(factor, Tensor) and not factor.ndim and not factor.is_complex():
+        return factor.to(operator.dtype)
+    if isinstance(factor, Real):
+        return torch.tensor(float(factor), dtype=operator.dtype, device=operator.device)
+    got = type(factor).__name__
+    if isinstance(factor, Tensor):
+        got = f"a {factor.dtype} tensor of shape {tuple(factor.shape)}"
+    raise TypeError(
+        f"ScaledOperator: expected a scalar factor, a real number or tensor, got {got}; use "
+        "DiagonalOperator(values) @ A to scale points"
+    )
+
+
+def multiple_of_identity(operator: LinearOperator) -> Tensor | None:
+    """The scalar s where the operator is s I by its construction, else None."""
+    if isinstance(operator, IdentityOperator):
+        return torch.ones((), dtype=operator.dtype, device=operator.device)
+    if isinstance(operator, ScaledOperator):
+        inner = multiple_of_identity(operator.operator)
+        return None if inner is None else operator.factor * inner
+    return None
 
 
 @final

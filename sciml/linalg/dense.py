@@ -31,13 +31,18 @@ class DenseOperator(SolvableOperator):
 
     def __init__(
         self,
-        matrix: Num[Tensor, "*batch rows columns"],
+        matrix: Num[Tensor, "*batch_and_matrix"],
         in_shape: Sequence[int] | None = None,
         out_shape: Sequence[int] | None = None,
         *,
         symmetric: bool = False,
         positive_definite: bool = False,
     ) -> None:
+        if matrix.ndim < 2 or 0 in matrix.shape[-2:]:
+            raise ValueError(
+                f"DenseOperator: expected a matrix, got shape {tuple(matrix.shape)}; rows and "
+                "columns are the last two axes (DiagonalOperator takes a diagonal)"
+            )
         rows, columns = matrix.shape[-2:]
         in_shape = (columns,) if in_shape is None else tuple(in_shape)
         if out_shape is None:
@@ -168,6 +173,7 @@ class DiagonalOperator(SolvableOperator):
             positive_definite=positive_definite,
         )
         self.values = values
+        self._known_invertible = False
 
     @property
     @override
@@ -198,11 +204,13 @@ class DiagonalOperator(SolvableOperator):
     def solve(self, b: Num[Tensor, "*images"]) -> Float[Tensor, "*fields"]:
         """`b` divided by the diagonal."""
         self._check_field("solve", b, self.out_shape)
-        if bool((self.values == 0).any()):
+        # looked up once: a preconditioner that asks the device in every step would stall it
+        if not self._known_invertible and bool((self.values == 0).any()):
             raise ValueError(
                 "DiagonalOperator.solve: expected no zero on the diagonal, got at least one; "
                 "leave those points out of the system"
             )
+        self._known_invertible = True
         return b / self.values
 
     def logdet(self) -> Float[Tensor, "*batch"]:
@@ -226,7 +234,7 @@ class IdentityOperator(SolvableOperator):
 
     Args:
         shape: Axes of the fields.
-        dtype: Floating dtype of the fields; float32, as torch's default.
+        dtype: Floating dtype of the fields; float64 by default, as for `LaplacianOperator`.
         device: Where the fields live; the CPU by default.
     """
 
@@ -234,7 +242,7 @@ class IdentityOperator(SolvableOperator):
         self,
         shape: Sequence[int],
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype = torch.float64,
         device: torch.device | None = None,
     ) -> None:
         where = torch.device("cpu") if device is None else device

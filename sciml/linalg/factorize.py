@@ -9,12 +9,13 @@ def cholesky(name: str, matrix: Num[Tensor, "*batch n n"]) -> Float[Tensor, "*ba
     """Lower Cholesky factor L with L Lᵀ = `matrix`; `name` opens the error message.
 
     Raises:
-        ValueError: If the matrix is not positive definite in its precision; the message holds
-            its smallest eigenvalue.
+        ValueError: If the matrix is not positive definite in its precision (the message holds
+            its smallest eigenvalue), or not finite.
     """
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix)
     if bool(info.any()):
+        check_finite_matrix(name, matrix)
         with torch.no_grad():
             smallest = float(torch.linalg.eigvalsh(matrix)[..., 0].min())
         raise ValueError(
@@ -23,6 +24,38 @@ def cholesky(name: str, matrix: Num[Tensor, "*batch n n"]) -> Float[Tensor, "*ba
             "positive_definite=True"
         )
     return factor
+
+
+def check_finite_matrix(name: str, matrix: Num[Tensor, "*batch n m"]) -> None:
+    """Say that NaN or infinity is why a factorisation failed; called only when one has.
+
+    Raises:
+        ValueError: If an entry is not finite.
+    """
+    bad = int((~torch.isfinite(matrix)).sum())
+    if bad:
+        raise ValueError(
+            f"{name}: expected finite entries, got {bad} NaN or infinite; find where they "
+            "come from"
+        )
+
+
+def symmetric_eigendecomposition(
+    name: str, matrix: Num[Tensor, "*batch n n"]
+) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n n"]]:
+    """Ascending eigenvalues and orthonormal eigenvectors; the lower triangle is read.
+
+    Raises:
+        ValueError: If the matrix is not finite.
+    """
+    try:
+        eigenvalues, eigenvectors = torch.linalg.eigh(matrix)
+    except RuntimeError:
+        check_finite_matrix(name, matrix)
+        raise
+    if not bool(torch.isfinite(eigenvalues).all()):
+        check_finite_matrix(name, matrix)
+    return eigenvalues, eigenvectors
 
 
 def cholesky_logdet(factor: Num[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:

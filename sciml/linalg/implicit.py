@@ -7,7 +7,7 @@ Both are differentiable again, because the adjoint solve is the same function.
 Source: Christianson, Optimization Methods and Software 3 (1994), for fixed points in general.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -59,16 +59,19 @@ class _ImplicitSolve(torch.autograd.Function):
         operator: LinearOperator = ctx.operator
         # on the saved tensors, so that a second derivative reaches them
         w = implicit_solve(operator.with_tensors(tensors).T, gradients[0], ctx.solve)
-        if not any(ctx.needs_input_grad[3:]):
+        wanted = ctx.needs_input_grad[3:]
+        if not any(wanted):
             return None, None, w, *(None for _ in tensors)
-
-        def action(*values: Tensor) -> Tensor:
-            return _apply(operator, values, x)
-
-        # a functional product: x itself depends on the tensors, and must count as a constant
-        pullback = torch.func.vjp(action, *tensors)[1]
-        return None, None, w, *(-gradient for gradient in pullback(w))
-
-
-def _apply(operator: LinearOperator, tensors: Sequence[Tensor], x: Tensor) -> Tensor:
-    return operator.with_tensors(tensors)._mv(x)
+        twice = torch.is_grad_enabled()  # under create_graph
+        with torch.enable_grad():
+            # views, because x depends on the tensors themselves and has to count as constant
+            views = [
+                t.view_as(t) if twice else t.detach().requires_grad_(needed)
+                for t, needed in zip(tensors, wanted, strict=True)
+            ]
+            image = operator.with_tensors(views)._mv(x if twice else x.detach())
+        chosen = [view for view, needed in zip(views, wanted, strict=True) if needed]
+        found = iter(
+            torch.autograd.grad(image, chosen, -w, create_graph=twice, allow_unused=True)
+        )
+        return None, None, w, *(next(found) if needed else None for needed in wanted)

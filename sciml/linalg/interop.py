@@ -108,7 +108,8 @@ class ExternalOperator(LinearOperator):
             (operator.shape[-1],),
             (operator.shape[-2],),
             dtype=operator.dtype,
-            device=operator.device,
+            # some of theirs do not say where they are
+            device=operator.device or operator.representation()[0].device,
             batch_shape=operator.batch_shape,
             symmetric=symmetric,
             positive_definite=positive_definite,
@@ -137,11 +138,15 @@ class ExternalOperator(LinearOperator):
     @override
     def _mv(self, x: Tensor) -> Tensor:
         if self.batch_shape:
-            image: Tensor = self.operator.matmul(x.unsqueeze(-1)).squeeze(-1)
-            return image
-        columns = x.reshape(-1, x.shape[-1]).mT
-        image = self.operator.matmul(columns).mT
+            return self._product(x.unsqueeze(-1)).squeeze(-1)
+        image = self._product(x.reshape(-1, x.shape[-1]).mT).mT
         return image.reshape(*x.shape[:-1], *self.out_shape)
+
+    def _product(self, columns: Tensor) -> Tensor:
+        product = self.operator.matmul(columns)
+        # a zero operator gives another one
+        dense: Tensor = product if isinstance(product, Tensor) else product.to_dense()
+        return dense
 
 
 @final
@@ -169,6 +174,19 @@ class _Wrapped(external.LinearOperator):  # type: ignore[misc]  # linear_operato
         flat = image.flatten(image.ndim - len(self.operator.out_shape))
         product = flat.movedim(0, -1)
         return product.squeeze(-1) if rhs.ndim == 1 else product
+
+    def _diagonal(self) -> Tensor:
+        return self.operator.diagonal().flatten(-len(self.operator.in_shape))
+
+    # entries are looked up in the dense matrix: the general way batches the tensors that an
+    # operator depends on, whose axes mean what only the operator knows
+    def _getitem(self, row_index: Any, col_index: Any, *batch_indices: Any) -> Any:
+        index = (*batch_indices, row_index, col_index)
+        return external.to_linear_operator(self.operator.to_dense()[index])
+
+    def _get_indices(self, row_index: Any, col_index: Any, *batch_indices: Any) -> Tensor:
+        entries: Tensor = self.operator.to_dense()[(*batch_indices, row_index, col_index)]
+        return entries
 
     def _size(self) -> torch.Size:
         rows, columns = math.prod(self.operator.out_shape), math.prod(self.operator.in_shape)

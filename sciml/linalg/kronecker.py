@@ -7,16 +7,21 @@ nothing of size Π n_k × Π m_k is ever formed.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.linalg.composite import ScaledOperator
-from sciml.linalg.dense import IdentityOperator
-from sciml.linalg.factorize import cholesky, cholesky_logdet, lu_solve
+from sciml.linalg.composite import multiple_of_identity
+from sciml.linalg.factorize import (
+    check_finite_matrix,
+    cholesky,
+    cholesky_logdet,
+    lu_solve,
+    symmetric_eigendecomposition,
+)
 from sciml.linalg.modes import batched_mode_product, mode_product, mode_solve, outer_product
 from sciml.linalg.operator import LinearOperator, SolvableOperator, broadcast_shape
 
@@ -131,7 +136,9 @@ class KroneckerOperator(SolvableOperator):
                 factor_sign, log_magnitude = torch.linalg.slogdet(factor)
                 sign = sign * factor_sign**power
                 total = total + power * log_magnitude
-        if not self.positive_definite and bool((sign <= 0).any()):
+        if not self.positive_definite and not bool((sign > 0).all()):
+            for k, factor in enumerate(self.factors):
+                check_finite_matrix(f"KroneckerOperator.logdet: factor {k} of {axes}", factor)
             raise ValueError(
                 "KroneckerOperator.logdet: expected a positive determinant, got one of sign "
                 f"{float(sign.min()):g}; a log determinant exists only for positive ones"
@@ -145,9 +152,13 @@ class KroneckerOperator(SolvableOperator):
         Gradients of eigenvectors do not exist where a factor has a repeated eigenvalue.
         """
         self._check_square_factors("eigh")
-        pairs = [torch.linalg.eigh(factor) for factor in self.factors]
-        vectors = KroneckerOperator([pair.eigenvectors for pair in pairs])
-        return outer_product([pair.eigenvalues for pair in pairs]), vectors
+        name, axes = "KroneckerOperator.eigh: factor", len(self.factors)
+        pairs = [
+            symmetric_eigendecomposition(f"{name} {k} of {axes}", factor)
+            for k, factor in enumerate(self.factors)
+        ]
+        vectors = KroneckerOperator([eigenvectors for _, eigenvectors in pairs])
+        return outer_product([eigenvalues for eigenvalues, _ in pairs]), vectors
 
     def cholesky(self) -> "KroneckerOperator":
         """The lower triangular operator L with L Lᵀ = A.
@@ -186,14 +197,11 @@ class KroneckerOperator(SolvableOperator):
         """A + s I for a symmetric A keeps its eigenvectors."""
         from sciml.linalg.kronecker_shift import ShiftedKroneckerOperator
 
-        if not self.symmetric or other.in_shape != self.in_shape:
+        fits = (other.in_shape, other.dtype) == (self.in_shape, self.dtype)
+        shift = multiple_of_identity(other)
+        if shift is None or not (fits and self.symmetric):
             return None
-        if isinstance(other, IdentityOperator):
-            one = torch.ones((), dtype=self.dtype, device=self.device)
-            return ShiftedKroneckerOperator(self.factors, one)
-        if isinstance(other, ScaledOperator) and isinstance(other.operator, IdentityOperator):
-            return ShiftedKroneckerOperator(self.factors, other.factor)
-        return None
+        return ShiftedKroneckerOperator(self.factors, shift)
 
 
 def _cholesky_solve(root: Tensor, columns: Tensor) -> Tensor:
@@ -219,11 +227,16 @@ def kronecker_product(factors: Sequence[Tensor], x: Tensor) -> Tensor:
     return x
 
 
-def check_factors(name: str, factors: Sequence[Tensor], *, square: bool = False) -> None:
+def check_factors(name: str, factors: Sequence[Any], *, square: bool = False) -> None:
     """Refuse factors that cannot make a Kronecker product or sum; `name` opens the message."""
     if not factors:
         raise ValueError(f"{name}: expected at least one factor, got none; pass a list")
     for k, factor in enumerate(factors):
+        if not isinstance(factor, Tensor):
+            raise TypeError(
+                f"{name}: expected tensors, got factor {k} of type {type(factor).__name__}; "
+                "convert it, e.g. torch.tensor(factor)"
+            )
         if factor.ndim < 2 or 0 in factor.shape[-2:]:
             raise ValueError(
                 f"{name}: expected matrices, got factor {k} of shape {tuple(factor.shape)}; "

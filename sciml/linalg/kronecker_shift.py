@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from sciml.linalg.factorize import symmetric_eigendecomposition
 from sciml.linalg.implicit import implicit_solve
 from sciml.linalg.kronecker import check_factors, kronecker_product
 from sciml.linalg.modes import outer_product
@@ -20,11 +21,12 @@ class ShiftedKroneckerOperator(SolvableOperator):
     """A₁ ⊗ … ⊗ A_d + s I, solved by the eigendecompositions of the factors.
 
     ``KroneckerOperator(factors, positive_definite=True) + s * IdentityOperator(shape)`` builds
-    it. Gradients never differentiate an eigenvector, so repeated eigenvalues are harmless.
+    it. Gradients never differentiate an eigenvector, so repeated eigenvalues are harmless. With
+    s > 0 it declares to be positive definite, with s ≤ 0 only to be symmetric.
 
     Args:
         factors: Symmetric positive semi-definite matrices A_k.
-        shift: The scalar s > 0, e.g. the noise variance σ².
+        shift: The scalar s, e.g. the noise variance σ².
 
     Raises:
         ValueError: If a factor is not square.
@@ -47,7 +49,8 @@ class ShiftedKroneckerOperator(SolvableOperator):
             dtype=factors[0].dtype,
             device=factors[0].device,
             batch_shape=broadcast_shape(*(factor.shape[:-2] for factor in factors)),
-            positive_definite=True,
+            symmetric=True,
+            positive_definite=bool(shift.detach() > 0),
         )
         self.factors = factors
         self.shift = shift
@@ -81,7 +84,8 @@ class ShiftedKroneckerOperator(SolvableOperator):
         """A⁻¹ b = Q (Λ + s)⁻¹ Qᵀ b, with gradients by one adjoint solve.
 
         Raises:
-            ValueError: If an eigenvalue is not positive after the shift.
+            ValueError: If an eigenvalue is not positive in spite of s > 0 (a factor is not
+                positive semi-definite), or zero to working precision where s ≤ 0.
         """
         self._check_field("solve", b, self.out_shape)
         with torch.no_grad():
@@ -96,10 +100,10 @@ class ShiftedKroneckerOperator(SolvableOperator):
         return implicit_solve(self, b, by_eigenvectors)
 
     def logdet(self) -> Float[Tensor, "*batch"]:
-        """Log determinant Σ log(λ + s), with gradients to factors and shift.
+        """Log determinant Σ log |λ + s|, with gradients to factors and shift.
 
         Raises:
-            ValueError: If an eigenvalue is not positive after the shift.
+            ValueError: If the determinant is not positive.
         """
         value: Tensor = _LogDeterminant.apply(self.shift, *self.factors)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         return value
@@ -109,15 +113,27 @@ def _eigendecomposition(
     function: str, factors: Sequence[Tensor], shift: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """Shifted eigenvalues as a field, and the eigenvectors of each factor."""
-    pairs = [torch.linalg.eigh(factor) for factor in factors]
-    shifted = outer_product([pair.eigenvalues for pair in pairs]) + shift
+    name, axes = f"ShiftedKroneckerOperator.{function}", len(factors)
+    pairs = [
+        symmetric_eigendecomposition(f"{name}: factor {k} of {axes}", factor)
+        for k, factor in enumerate(factors)
+    ]
+    eigenvalues = outer_product([values for values, _ in pairs])
+    shifted = eigenvalues + shift
     smallest = float(shifted.min())
-    if not smallest > 0:
+    if float(shift) > 0 and not smallest > 0:
         raise ValueError(
-            f"ShiftedKroneckerOperator.{function}: expected positive eigenvalues, got "
-            f"{smallest:.3g} at the least; enlarge the shift"
+            f"{name}: expected positive eigenvalues, got {smallest:.3g} at the least; enlarge "
+            "the shift"
         )
-    return shifted, [pair.eigenvectors for pair in pairs]
+    # a negative shift cancels against eigenvalues, and leaves rounding where they are equal
+    nearest, largest = float(shifted.abs().min()), float(eigenvalues.abs().max())
+    if float(shift) <= 0 and not nearest > torch.finfo(shift.dtype).eps * largest:
+        raise ValueError(
+            f"{name}: expected no zero eigenvalue, got one of magnitude {nearest:.3g} beside "
+            f"{largest:.3g}; change the shift"
+        )
+    return shifted, [vectors for _, vectors in pairs]
 
 
 class _LogDeterminant(torch.autograd.Function):
@@ -127,8 +143,13 @@ class _LogDeterminant(torch.autograd.Function):
     @override
     def forward(ctx: Any, shift: Tensor, *factors: Tensor) -> Tensor:
         shifted, vectors = _eigendecomposition("logdet", factors, shift)
+        if bool((shifted.sign().flatten(-len(factors)).prod(-1) < 0).any()):
+            raise ValueError(
+                "ShiftedKroneckerOperator.logdet: expected a positive determinant, got a "
+                "negative one; a log determinant exists only for positive ones"
+            )
         ctx.save_for_backward(shift, shifted, *vectors, *factors)
-        return shifted.log().flatten(-len(factors)).sum(-1)
+        return shifted.abs().log().flatten(-len(factors)).sum(-1)
 
     @staticmethod
     @override

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import final
 
+import numpy as np
 import scipy.linalg
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 from typing_extensions import override
 
+from sciml.linalg.composite import multiple_of_identity
+from sciml.linalg.factorize import check_finite_matrix, symmetric_eigendecomposition
 from sciml.linalg.implicit import implicit_solve
 from sciml.linalg.kronecker import check_factors, kronecker_product
 from sciml.linalg.modes import batched_mode_product, mode_product, outer_sum
@@ -103,47 +106,72 @@ class KroneckerSumOperator(SolvableOperator):
         Symmetric factors are diagonalised: fast diagonalisation, O(N Σ n_k) a right-hand side.
         Others are brought to complex Schur form on the CPU (any normality: no eigenvector is
         inverted) and back-substituted block by block along all axes but the last, on the
-        operator's device.
+        operator's device, one operator of a batch after the other.
 
         Source: Lynch, Rice and Thomas, Numer. Math. 6 (1964); Bartels and Stewart, Comm. ACM
         15 (1972), Algorithm 432, here in complex Schur form and for any number of axes.
 
         Raises:
-            ValueError: If an eigenvalue of the sum is zero to working precision, or if a batch
-                of operators is not symmetric.
+            ValueError: If an eigenvalue of the sum is zero to working precision, or a factor
+                is not finite.
         """
         self._check_field("solve", b, self.out_shape)
-        if not self.symmetric and self.batch_shape:
-            raise ValueError(
-                "KroneckerSumOperator.solve: expected symmetric factors or no batch of "
-                f"operators, got batch shape {self.batch_shape}; solve them one by one"
-            )
         return implicit_solve(self, b, _solve_symmetric if self.symmetric else _solve_schur)
+
+    @override
+    def _structured_sum(self, other: LinearOperator) -> LinearOperator | None:
+        """A + s I is a Kronecker sum, with s added to the first factor."""
+        shift = multiple_of_identity(other)
+        if shift is None or (other.in_shape, other.dtype) != (self.in_shape, self.dtype):
+            return None
+        first, *rest = self.factors
+        identity = torch.eye(first.shape[-1], dtype=self.dtype, device=self.device)
+        return KroneckerSumOperator(
+            [first + shift * identity, *rest],
+            symmetric=self.symmetric,
+            positive_definite=self.positive_definite and bool(shift.detach() >= 0),
+        )
 
 
 def _solve_symmetric(operator: LinearOperator, b: Tensor) -> Tensor:
-    pairs = [torch.linalg.eigh(factor) for factor in operator.tensors]
-    eigenvalues = outer_sum([pair.eigenvalues for pair in pairs])
-    _check_nonzero(eigenvalues)
-    vectors = [pair.eigenvectors for pair in pairs]
+    name, axes = "KroneckerSumOperator.solve: factor", len(operator.tensors)
+    pairs = [
+        symmetric_eigendecomposition(f"{name} {k} of {axes}", factor)
+        for k, factor in enumerate(operator.tensors)
+    ]
+    eigenvalues = outer_sum([values for values, _ in pairs])
+    _check_nonzero(eigenvalues.flatten(-axes))
+    vectors = [eigenvectors for _, eigenvectors in pairs]
     coefficients = kronecker_product([vector.mT for vector in vectors], b) / eigenvalues
     return kronecker_product(vectors, coefficients)
 
 
 def _solve_schur(operator: LinearOperator, b: Tensor) -> Tensor:
+    batch, axes = operator.batch_shape, len(operator.in_shape)
+    factors = [factor.expand(*batch, *factor.shape[-2:]) for factor in operator.tensors]
+    x = torch.empty_like(b)
+    fields = (slice(None),) * axes
+    for index in np.ndindex(*batch):  # the batch of the operator is the last of the field's
+        own = (..., *index, *fields)
+        x[own] = _solve_sylvester([factor[index] for factor in factors], b[own])
+    return x
+
+
+def _solve_sylvester(factors: Sequence[Tensor], b: Tensor) -> Tensor:
+    """(A₁ ⊕ … ⊕ A_d)⁻¹ b for one operator; b has axes (*batch, n₁, …, n_d)."""
     triangles, unitaries = [], []
-    for factor in operator.tensors:
+    for k, factor in enumerate(factors):
+        check_finite_matrix(f"KroneckerSumOperator.solve: factor {k} of {len(factors)}", factor)
         triangle, unitary = scipy.linalg.schur(factor.cpu().numpy(), output="complex")
         triangles.append(torch.from_numpy(triangle).to(factor.device))
         unitaries.append(torch.from_numpy(unitary).to(factor.device))
-    _check_nonzero(outer_sum([torch.diagonal(triangle) for triangle in triangles]))
+    _check_nonzero(outer_sum([torch.diagonal(triangle) for triangle in triangles]).flatten())
     axes = len(triangles)
     right = kronecker_product([unitary.mH for unitary in unitaries], b.to(triangles[0].dtype))
     # the axis that is eliminated leads, batch axes are the last: columns of each small solve
-    batch = right.shape[: right.ndim - axes]
     columns = right.reshape(-1, *right.shape[right.ndim - axes :]).movedim(0, -1)
     solved = _back_substitute(triangles, columns, torch.zeros_like(triangles[0][0, 0]))
-    solution = solved.movedim(-1, 0).reshape(*batch, *operator.in_shape)
+    solution = solved.movedim(-1, 0).reshape(right.shape)
     return kronecker_product(unitaries, solution).real
 
 
@@ -163,10 +191,13 @@ def _back_substitute(triangles: Sequence[Tensor], b: Tensor, shift: Tensor) -> T
 
 
 def _check_nonzero(eigenvalues: Tensor) -> None:
+    """Refuse a zero among the eigenvalues (*batch, n) of any operator of a batch."""
     magnitudes = eigenvalues.abs()
-    smallest, largest = float(magnitudes.min()), float(magnitudes.max())
-    if not smallest > torch.finfo(magnitudes.dtype).eps * largest:
+    smallest, largest = magnitudes.amin(-1), magnitudes.amax(-1)
+    singular = ~(smallest > torch.finfo(magnitudes.dtype).eps * largest)
+    if bool(singular.any()):
         raise ValueError(
-            f"KroneckerSumOperator.solve: expected no zero eigenvalue, got one of magnitude "
-            f"{smallest:.3g} beside {largest:.3g}; shift a factor by a multiple of the identity"
+            "KroneckerSumOperator.solve: expected no zero eigenvalue, got one of magnitude "
+            f"{float(smallest[singular][0]):.3g} beside {float(largest[singular][0]):.3g}; "
+            "shift a factor by a multiple of the identity"
         )

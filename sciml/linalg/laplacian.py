@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
@@ -86,7 +87,9 @@ class LaplacianOperator(SolvableOperator):
         spacing: Grid spacing h, one or one per axis.
         boundary: ``"dirichlet"``, ``"neumann"`` or ``"periodic"``, one or one per axis.
         grid: ``"cell"`` or ``"vertex"``, one or one per axis.
-        dtype: Floating dtype of the fields; float32, as torch's default.
+        dtype: Floating dtype of the fields. float64 by default, unlike torch: a solve loses
+            ε · (L/h)² of its accuracy, in float32 all that `linear_solve` asks for by default
+            from about 200 points a side.
         device: Where the fields live; the CPU by default.
 
     Raises:
@@ -104,7 +107,7 @@ class LaplacianOperator(SolvableOperator):
         *,
         boundary: Boundary | Sequence[Boundary] = "dirichlet",
         grid: GridKind | Sequence[GridKind] = "cell",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype = torch.float64,
         device: torch.device | None = None,
     ) -> None:
         axes = _axes(shape, spacing, boundary, grid)
@@ -243,13 +246,14 @@ def _transform(axis: _Axis, u: Tensor, k: int, *, inverse: bool) -> Tensor:
 
 def _axes(
     shape: Sequence[int],
-    spacing: float | Sequence[float],
+    spacing: Any,
     boundary: Boundary | Sequence[Boundary],
     grid: GridKind | Sequence[GridKind],
 ) -> tuple[_Axis, ...]:
-    """One record an axis, from options given once or per axis."""
+    """One record an axis, from options given once or per axis; arrays and tensors will do."""
     count = len(shape)
-    spacings = [float(spacing)] * count if isinstance(spacing, (int, float)) else list(spacing)
+    spacings = np.asarray(spacing, dtype=np.float64).tolist()
+    spacings = [spacings] * count if isinstance(spacings, float) else spacings
     boundaries = [boundary] * count if isinstance(boundary, str) else list(boundary)
     grids = [grid] * count if isinstance(grid, str) else list(grid)
     if not count or not len(spacings) == len(boundaries) == len(grids) == count:
@@ -266,7 +270,7 @@ def _axes(
                 "LaplacianOperator: expected boundary dirichlet, neumann or periodic and grid "
                 f"cell or vertex, got {axis.boundary!r} and {axis.grid!r}; pass one of these"
             )
-        if not axis.spacing > 0 or axis.size < 1 + axis.reflects_at_points:
+        if not 0 < axis.spacing < math.inf or axis.size < 1 + axis.reflects_at_points:
             raise ValueError(
                 f"LaplacianOperator: expected a positive spacing and enough points, got "
                 f"{axis}; a vertex-centred Neumann axis has at least its two ends"

@@ -23,6 +23,7 @@ class LowRankUpdateOperator(SolvableOperator):
 
     Raises:
         ValueError: If the fields do not fit A or their numbers differ.
+        TypeError: If their dtype or device is not that of A.
     """
 
     def __init__(
@@ -39,6 +40,13 @@ class LowRankUpdateOperator(SolvableOperator):
                 f"(r, *{operator.in_shape}), got {tuple(left.shape)} and "
                 f"{tuple(paired.shape)}; the rank leads, then the axes of the fields"
             )
+        for field in (left, paired):
+            if (field.dtype, field.device) != (operator.dtype, operator.device):
+                raise TypeError(
+                    f"LowRankUpdateOperator: expected fields in {operator.dtype} on "
+                    f"{operator.device}, got {field.dtype} on {field.device}; convert one "
+                    "with .to()"
+                )
         strict = operator.positive_definite and operator.null_space() is None
         super().__init__(
             operator.in_shape,

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class LinearOperator(ABC):
     """A real linear map A from fields of `in_shape` to fields of `out_shape`.
 
-    Subclasses are final; they give `tensors`, `with_tensors`, `T` and `_mv`.
+    Subclasses are final; they give `tensors`, `with_tensors`, `T` and `_mv`. Operators add,
+    subtract and compose (``A + B``, ``A - B``, ``A @ B``) and take scalar factors (``2 * A``,
+    ``A / 2``).
 
     Args:
         in_shape: Axes of the fields that A acts on.
@@ -34,6 +36,8 @@ class LinearOperator(ABC):
         positive_definite: Whether A is symmetric and ``x · A x > 0`` for every x ≠ 0 orthogonal
             to `null_space` (which is trivial for most operators); it is the caller's promise.
     """
+
+    __array_ufunc__ = None  # NumPy leaves its products with an operator to the operator
 
     def __init__(
         self,
@@ -50,7 +54,8 @@ class LinearOperator(ABC):
         self.out_shape = tuple(out_shape)
         self.batch_shape = tuple(batch_shape)
         self.dtype = dtype
-        self.device = device
+        # "cuda" without a number means the current device, which tensors name by its number
+        self.device = torch.empty(0, device=device).device
         self.symmetric = symmetric or positive_definite
         self.positive_definite = positive_definite
         name = type(self).__name__
@@ -87,7 +92,8 @@ class LinearOperator(ABC):
         """A x, with axes (*batch, *in_shape) -> (*batch, *out_shape).
 
         Raises:
-            ValueError: If the trailing axes of `x` are not `in_shape`.
+            ValueError: If the trailing axes of `x` are not `in_shape`, or its batch axes do
+                not broadcast against those of the operator.
             TypeError: If dtype or device differ from the operator's.
         """
         self._check_field("mv", x, self.in_shape)
@@ -158,6 +164,8 @@ class LinearOperator(ABC):
                 f"{name}: expected a field of shape (*batch, {', '.join(map(str, shape))}), "
                 f"got {tuple(x.shape)}; batch axes lead, field axes are not flattened"
             )
+        if self.batch_shape:
+            _check_batch(name, tuple(x.shape[: x.ndim - len(shape)]), self.batch_shape)
         if x.dtype != self.dtype:
             raise TypeError(
                 f"{name}: expected dtype {self.dtype}, got {x.dtype}; convert one with .to()"
@@ -205,6 +213,10 @@ class LinearOperator(ABC):
     def __rmul__(self, factor: float | Tensor) -> "LinearOperator":
         return self * factor
 
+    def __truediv__(self, divisor: float | Tensor) -> "LinearOperator":
+        """The operator divided by a number or a differentiable scalar tensor."""
+        return self * (1 / divisor)
+
     def __neg__(self) -> "LinearOperator":
         return self * -1.0
 
@@ -231,7 +243,35 @@ class SolvableOperator(LinearOperator):
             ValueError: If A is not square or is found singular.
         """
 
+    def inverse_quadratic_form(self, x: Num[Tensor, "*fields"]) -> Float[Tensor, "*batch"]:
+        """The inner product x · A⁻¹ x of each field: the exponent of a Gaussian, times −2.
+
+        Raises:
+            ValueError: As `solve`.
+        """
+        return self._flat(x * self.solve(x)).sum(-1)
+
+
+def _check_batch(name: str, batch: tuple[int, ...], own: tuple[int, ...]) -> None:
+    try:
+        broadcast_shape(batch, own)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: expected batch axes that broadcast against {own}, the batch of the "
+            f"operator, got {batch}; insert axes of length one"
+        ) from error
+
 
 def broadcast_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """The common batch shape of several."""
-    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """The common batch shape of several.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    try:
+        return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    except RuntimeError as error:
+        raise ValueError(
+            "broadcast_shape: expected batch shapes that broadcast, got "
+            f"{', '.join(str(tuple(shape)) for shape in shapes)}; insert axes of length one"
+        ) from error

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sciml.linalg.choose import Choice, choose_solver
-from sciml.linalg.convert import as_field, as_operator, check_finite
+from sciml.linalg.convert import as_field, as_operator, check_finite, check_solver
 from sciml.linalg.implicit import implicit_solve
 from sciml.linalg.operator import LinearOperator
 from sciml.linalg.solvers.base import LinearSolver
@@ -34,7 +34,7 @@ def linear_solve(
     rtol: float = DEFAULT_RTOL,
     atol: float = 0.0,
     x0: FieldLike | None = None,
-    preconditioner: LinearOperator | None = None,
+    preconditioner: MatrixLike | None = None,
     throw: bool = True,
 ) -> Solution[Any]:
     r"""Solve A x = b to :math:`\|b - A x\|_2 \le \max(\mathrm{rtol} \|b\|_2, \mathrm{atol})`.
@@ -57,7 +57,7 @@ def linear_solve(
         rtol: Relative tolerance for ``solver=None``.
         atol: Absolute tolerance for ``solver=None``.
         x0: Start of the shape of `b`; zero by default.
-        preconditioner: M ≈ A⁻¹ as an operator, possibly of lower precision than A.
+        preconditioner: M ≈ A⁻¹ as an operator or matrix, possibly of lower precision than A.
         throw: Whether a solve that does not converge raises; otherwise the Solution says so.
 
     Raises:
@@ -75,8 +75,9 @@ def linear_solve(
             f"linear_solve: expected x0 of the shape of b, got {tuple(start.shape)} and "
             f"{tuple(right.shape)}; expand it"
         )
-    _check_operators(operator, preconditioner)
-    choice = _choice(operator, solver, preconditioner, rtol, atol)
+    inverse = None if preconditioner is None else as_operator(preconditioner, "preconditioner")
+    _check_operators(operator, inverse)
+    choice = _choice(operator, solver, inverse, rtol, atol)
     _check_tolerance(choice.solver, operator.dtype)
     right, stats = _into_range(operator, right)
     run = _Run(choice, start)
@@ -94,53 +95,32 @@ class _Run:
 
     def __init__(self, choice: Choice, start: Tensor | None) -> None:
         self.choice, self.start = choice, start
+        self.adjoint = choice
         self.first: Solution[Tensor] | None = None
-        self.fell_back = False
 
     def __call__(self, operator: LinearOperator, b: Tensor) -> Tensor:
+        preconditioner = self.choice.preconditioner
         if self.first is None:
             start = None if self.start is None else self.start.expand(b.shape)
-            self.first = self._solve(operator, b, start, self.choice.preconditioner)
+            self.first = self.choice.solve(operator, b, start, preconditioner)
+            self.adjoint = self.choice.relative(b)
             return _least_norm(operator, self.first.value)
         # M may face either orientation in higher derivatives; that costs steps, not accuracy
-        preconditioner = self.choice.preconditioner
         transposed = None if preconditioner is None else preconditioner.T
-        adjoint = self._solve(operator, operator.project(b), None, transposed)
+        adjoint = self.adjoint.solve(operator, operator.project(b), None, transposed)
         if not adjoint:
             raise SolverError(
                 "linear_solve (adjoint)", adjoint, adjoint.stats.get("detail", "")
             )
         return _least_norm(operator, adjoint.value)
 
-    def _solve(
-        self,
-        operator: LinearOperator,
-        b: Tensor,
-        start: Tensor | None,
-        preconditioner: LinearOperator | None,
-    ) -> Solution[Tensor]:
-        choice = self.choice
-        solution = choice.solver.solve(operator, b, x0=start, preconditioner=preconditioner)
-        failed = solution.status in (Status.BREAKDOWN, Status.STAGNATION)
-        if failed and choice.fallback is not None:
-            self.fell_back = True
-            return choice.fallback.solve(
-                operator, b, x0=solution.value, preconditioner=preconditioner
-            )
-        return solution
-
     def outcome(self, value: Tensor, stats: dict[str, Any]) -> Solution[Tensor]:
-        """The first solution with the differentiable value and what was chosen."""
+        """The first solution with the differentiable value and what was removed from b."""
         if self.first is None:
             raise RuntimeError(
                 "linear_solve: expected a finished solve, got none; call it first"
             )
-        own = {"reason": self.choice.reason} if self.choice.reason else {}
-        if self.fell_back:
-            own["fallback_from"] = type(self.choice.solver).__name__
-        return dataclasses.replace(
-            self.first, value=value, stats={**self.first.stats, **own, **stats}
-        )
+        return dataclasses.replace(self.first, value=value, stats={**self.first.stats, **stats})
 
 
 def _choice(
@@ -152,13 +132,14 @@ def _choice(
 ) -> Choice:
     if solver is None:
         return choose_solver(operator, preconditioner, rtol, atol)
+    check_solver(solver)
     if rtol != DEFAULT_RTOL or atol != 0.0:
         name = type(solver).__name__
         raise ValueError(
             f"linear_solve: expected tolerances either in the solver or with solver=None, got "
             f"rtol={rtol}, atol={atol} beside {name}; write {name}(rtol={rtol}, atol={atol})"
         )
-    return Choice(solver, "", None, preconditioner)
+    return Choice(solver, "", (), preconditioner)
 
 
 def _check_operators(operator: LinearOperator, preconditioner: LinearOperator | None) -> None:
@@ -228,12 +209,12 @@ def _diagnose(operator: LinearOperator, b: Tensor, solution: Solution[Tensor]) -
         return detail
     with torch.no_grad():
         residual = b - operator.mv(solution.value.detach())
-        gain = operator.T.mv(residual).norm() / residual.norm()
-        ratio = float(gain * b.norm() / operator.T.mv(b).norm())
-    if ratio < 1e-2:
+        gain = float(operator.T.mv(residual).norm() / residual.norm())
+        usual = float(operator.T.mv(b).norm() / b.norm())
+    if gain <= 1e-2 * usual:
         return (
-            f"the residual left is a null vector of Aᵀ to {ratio:.0e}: A is singular, or "
-            "nearly, and b is outside its range"
+            f"the residual left is a null vector of Aᵀ to {gain / usual if usual else 0:.0e}: "
+            "A is singular, or nearly, and b is outside its range"
         )
     return detail
 

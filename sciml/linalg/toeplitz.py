@@ -10,10 +10,11 @@ from jaxtyping import Float, Num
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.linalg.circulant import fast_length, optimal_circulant
+from sciml.linalg.circulant import fast_length
 from sciml.linalg.factorize import cholesky, lu_solve
 from sciml.linalg.implicit import implicit_solve
 from sciml.linalg.operator import LinearOperator, SolvableOperator
+from sciml.linalg.preconditioners.circulant import OptimalCirculant
 from sciml.linalg.solvers.cg import CG
 from sciml.linalg.toeplitz_logdet import toeplitz_logdet
 
@@ -23,8 +24,12 @@ _MATRIX_PRODUCT_WORK = 1_200_000
 Measured on one core: break-even at 400² for one field, 250² for 8, 140² for 64.
 """
 
-_LEVINSON_WORK = 2_000_000
-"""fields · n² from which preconditioned CG beats scipy's Levinson recursion (measured)."""
+_LEVINSON_WORK, _LEVINSON_WORK_PER_ENTRY = 700_000, 250
+"""Preconditioned CG beats scipy's Levinson recursion where fields · n² is larger than the first
+number, which is the overhead of CG, plus the second for every entry of b (measured)."""
+
+_MAX_STEPS = 200
+"""Steps of CG that cost about as much as the dense factorisation that follows."""
 
 _RESIDUAL = {torch.float32: 1e-5, torch.float64: 1e-12}
 """Relative true residual that `ToeplitzOperator.solve` stands for."""
@@ -106,7 +111,7 @@ class ToeplitzOperator(SolvableOperator):
             return x @ self._keep("matrix").T
         length = fast_length(rows + columns - 1)
         # zeros behind x make the circular product a plain one; the plain transforms save
-        # their checks here, the inner loop of iterative solvers
+        # the checks of sciml.fft here, the inner loop of iterative solvers
         field = torch.fft.rfft(x, n=length)
         image: Tensor = torch.fft.irfft(self._keep("spectrum") * field, n=length)
         return image[..., :rows]
@@ -185,38 +190,45 @@ def _solve(operator: LinearOperator, b: Tensor) -> Tensor:
     """T⁻¹ b by the cheapest way whose residual passes."""
     if not isinstance(operator, ToeplitzOperator):
         raise TypeError(f"ToeplitzOperator.solve: got {type(operator).__name__}")
-    size = operator.in_shape[0]
+    if operator.batch_shape:
+        return _solve_dense(operator, b)
     rtol = _RESIDUAL[operator.dtype]
-    if not operator.batch_shape:
-        iterate = operator.positive_definite and (
-            b.numel() * size >= _LEVINSON_WORK or operator.device.type != "cpu"
-        )
-        if iterate:
-            preconditioner = optimal_circulant(operator.column).inverse()
-            solution = CG(rtol=rtol, max_steps=200).solve(
-                operator, b, preconditioner=preconditioner
-            )
-            if solution:
-                return solution.value
-        elif operator.device.type == "cpu":
-            x = _levinson(operator, b)
-            residual = torch.linalg.vector_norm(b - operator.mv(x), dim=-1)
-            if bool((residual <= rtol * torch.linalg.vector_norm(b, dim=-1)).all()):
-                return x
-    return _solve_dense(operator, b)
+    on_cpu = operator.device.type == "cpu"
+    overhead = _LEVINSON_WORK + _LEVINSON_WORK_PER_ENTRY * b.numel()
+    large = b.numel() * operator.in_shape[0] >= overhead
+    x = None
+    if operator.positive_definite and (large or not on_cpu):
+        x = _iterate(operator, b, rtol)
+    elif on_cpu:
+        x = _levinson(operator, b, rtol)
+    return _solve_dense(operator, b) if x is None else x
 
 
-def _levinson(operator: ToeplitzOperator, b: Tensor) -> Tensor:
-    """The recursion of scipy, always in float64; not a number where a leading minor is zero."""
+def _iterate(operator: ToeplitzOperator, b: Tensor, rtol: float) -> Tensor | None:
+    """Conjugate gradients with T. Chan's preconditioner; None where they do not serve."""
+    try:
+        preconditioner = OptimalCirculant(operator.column)
+    except ValueError:  # not positive definite to working precision: the factorisation decides
+        return None
+    solver = CG(rtol=rtol, max_steps=_MAX_STEPS)
+    solution = solver.solve(operator, b, preconditioner=preconditioner)
+    return solution.value if solution else None
+
+
+def _levinson(operator: ToeplitzOperator, b: Tensor, rtol: float) -> Tensor | None:
+    """The recursion of scipy, always in float64; None where it breaks down or is inexact."""
     column = operator.column.double().numpy()
     row = operator.T.column.double().numpy()
     right = b.double().reshape(-1, b.shape[-1]).numpy()
     right = right[0] if len(right) == 1 else right.T
     try:
         solution = scipy.linalg.solve_toeplitz((column, row), right)
-    except np.linalg.LinAlgError:
-        return torch.full_like(b, torch.nan)
-    return torch.from_numpy(solution.T).to(b.dtype).reshape(b.shape)
+    except np.linalg.LinAlgError:  # a leading minor is zero
+        return None
+    x = torch.from_numpy(solution.T).to(b.dtype).reshape(b.shape)
+    residual = torch.linalg.vector_norm(b - operator.mv(x), dim=-1)
+    met = residual <= rtol * torch.linalg.vector_norm(b, dim=-1)
+    return x if bool(met.all()) else None
 
 
 def _solve_dense(operator: ToeplitzOperator, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from linear_operator.operators import DenseLinearOperator, KroneckerProductLinea
 
 from sciml import KroneckerOperator
 from sciml.linalg.dense import IdentityOperator
-from sciml.linalg.kronecker import kronecker_product
+from sciml.linalg.kronecker import check_factors, kronecker_product
 from sciml.linalg.kronecker_shift import ShiftedKroneckerOperator
 from tests.linalg.operators import definite, random, squared_exponential, well_conditioned
 
@@ -168,14 +168,76 @@ class TestShifted:
         )
         assert not isinstance(general, ShiftedKroneckerOperator)
 
-    def test_negative_shift_is_refused(self):
-        operator = self.operator(3, 2, shift=-100.0)
-        with pytest.raises(ValueError, match="solve: expected positive eigenvalues, got -9"):
-            operator.solve(random(3, 2, dtype=DOUBLE))
+    @pytest.mark.parametrize("sizes", [(5,), (4, 3)])
+    def test_negative_shift_is_indefinite(self, sizes):
+        operator = self.operator(*sizes, shift=-1.71)
+        dense = operator.to_dense()
+        eigenvalues = torch.linalg.eigvalsh(dense)
+        assert float(eigenvalues.min()) < -0.1 < 0.1 < float(eigenvalues.max())
+        assert operator.symmetric
+        assert not operator.positive_definite
+        b = random(2, *sizes, dtype=DOUBLE)
+        expected = torch.linalg.solve(dense, b.reshape(2, -1).T).T.reshape(b.shape)
+        torch.testing.assert_close(operator.solve(b), expected)
+        if float(torch.linalg.det(dense)) > 0:
+            torch.testing.assert_close(operator.logdet(), torch.logdet(dense))
+        else:
+            with pytest.raises(ValueError, match="expected a positive determinant, got a neg"):
+                operator.logdet()
+
+    def test_subtracted_identity_keeps_the_structure(self):
+        product = KroneckerOperator([definite(3, DOUBLE)], positive_definite=True)
+        identity = IdentityOperator((3,), dtype=DOUBLE)
+        difference = product - 2.0 * (0.25 * identity)
+        assert isinstance(difference, ShiftedKroneckerOperator)
+        expected = product.to_dense() - 0.5 * torch.eye(3, dtype=DOUBLE)
+        torch.testing.assert_close(difference.to_dense(), expected)
+
+    def test_shift_onto_an_eigenvalue_is_refused(self):
+        eigenvalue = float(torch.linalg.eigvalsh(self.operator(3, 2, shift=0.0).to_dense())[2])
+        with pytest.raises(ValueError, match="solve: expected no zero eigenvalue, got one of"):
+            self.operator(3, 2, shift=-eigenvalue).solve(random(3, 2, dtype=DOUBLE))
+
+    def test_factors_that_are_not_semi_definite_are_refused(self):
+        factors = [torch.diag(torch.tensor([1.0, -2.0], dtype=DOUBLE))]
+        operator = ShiftedKroneckerOperator(factors, torch.tensor(0.5, dtype=DOUBLE))
+        with pytest.raises(ValueError, match=r"expected positive eigenvalues, got -1\.5"):
+            operator.logdet()
+
+
+@pytest.mark.parametrize("definite_promised", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_entries_that_are_not_finite_are_named(value, definite_promised):
+    bad = definite(3, DOUBLE)
+    bad[1, 0] = value
+    operator = KroneckerOperator(
+        [definite(2, DOUBLE), bad], positive_definite=definite_promised
+    )
+    message = "factor 1 of 2: expected finite entries, got 1 NaN or infinite"
+    with pytest.raises(ValueError, match="logdet: " + message):
+        operator.logdet()
+    with pytest.raises(ValueError, match="eigh: " + message):
+        operator.eigh()
+    if definite_promised:
+        with pytest.raises(ValueError, match="solve: " + message):
+            operator.solve(torch.ones(2, 3, dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("sizes", [(5,), (3, 4), (2, 3, 2)])
+def test_inverse_quadratic_form(sizes):
+    operator = KroneckerOperator([definite(n, DOUBLE) for n in sizes], positive_definite=True)
+    x = random(2, *sizes, dtype=DOUBLE)
+    flat = x.reshape(2, -1)
+    expected = (flat * torch.linalg.solve(operator.to_dense(), flat.T).T).sum(-1)
+    torch.testing.assert_close(operator.inverse_quadratic_form(x), expected)
 
 
 def test_bad_factors_are_named():
     eye = torch.eye(3, dtype=DOUBLE)
+    with pytest.raises(TypeError, match="expected tensors, got factor 1 of type ndarray"):
+        check_factors("KroneckerOperator", [eye, eye.numpy()])
+    with pytest.raises(ValueError, match=r"batch shapes that broadcast, got \(2,\), \(5,\)"):
+        KroneckerOperator([eye.expand(2, 3, 3), eye.expand(5, 3, 3)])
     with pytest.raises(ValueError, match="expected at least one factor, got none"):
         KroneckerOperator([])
     with pytest.raises(ValueError, match=r"got factor 1 of shape \(3,\)"):

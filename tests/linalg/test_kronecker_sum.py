@@ -5,6 +5,8 @@ import scipy.linalg
 import torch
 
 from sciml import KroneckerSumOperator
+from sciml.linalg.composite import SumOperator
+from sciml.linalg.dense import DenseOperator, IdentityOperator
 from tests.linalg.operators import definite, random, well_conditioned
 
 DOUBLE = torch.float64
@@ -53,14 +55,65 @@ def test_singular_sums_are_refused(symmetric):
 def test_bad_factors_are_named():
     with pytest.raises(ValueError, match=r"expected square factors, got factor 1 of shape"):
         KroneckerSumOperator([torch.eye(2), torch.ones(2, 3)])
-    batch = KroneckerSumOperator([well_conditioned(3, DOUBLE).expand(2, 3, 3)])
-    with pytest.raises(ValueError, match=r"no batch of operators, got batch shape \(2,\)"):
-        batch.solve(torch.ones(3, dtype=DOUBLE))
+    bad = well_conditioned(3, DOUBLE)
+    bad[0, 0] = torch.nan
+    for symmetric in (True, False):
+        operator = KroneckerSumOperator([definite(3, DOUBLE), bad], symmetric=symmetric)
+        with pytest.raises(ValueError, match="solve: factor 1 of 2: expected finite entries"):
+            operator.solve(torch.ones(3, 3, dtype=DOUBLE))
 
 
-def test_batched_symmetric_sum():
-    factor = torch.stack([definite(3, DOUBLE), 2 * definite(3, DOUBLE)])
-    operator = KroneckerSumOperator([factor, definite(2, DOUBLE)], positive_definite=True)
-    b = random(2, 3, 2, dtype=DOUBLE)
-    torch.testing.assert_close(operator @ operator.solve(b), b)
-    assert operator.eigenvalues().shape == (2, 3, 2)
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("fields", [(), (4, 1, 1), (2, 3)])
+def test_batch_of_sums(fields, symmetric):
+    make = definite if symmetric else well_conditioned
+    first = torch.stack([make(3, DOUBLE), 2 * make(3, DOUBLE)])[:, None]
+    second = torch.stack([make(2, DOUBLE) + k * torch.eye(2, dtype=DOUBLE) for k in range(3)])
+    operator = KroneckerSumOperator([first, second], symmetric=symmetric)
+    assert operator.batch_shape == (2, 3)
+    b = random(*fields, 3, 2, dtype=DOUBLE)
+    x = operator.solve(b)
+    assert x.shape == (*fields[: max(len(fields) - 2, 0)], 2, 3, 3, 2)
+    torch.testing.assert_close(operator @ x, b.expand(x.shape))
+    if symmetric:
+        assert operator.eigenvalues().shape == (2, 3, 3, 2)
+    tracked = [factor.clone().requires_grad_() for factor in (first, second, b)]
+
+    def solve(first, second, b):
+        if symmetric:
+            first, second = first + first.mT, second + second.mT
+        return KroneckerSumOperator([first, second], symmetric=symmetric).solve(b)
+
+    assert torch.autograd.gradcheck(solve, tracked, fast_mode=True)
+
+
+def test_batch_of_unlike_scales_is_not_singular():
+    factor = torch.stack([definite(3, DOUBLE), 1e-20 * definite(3, DOUBLE)])
+    for symmetric in (True, False):
+        operator = KroneckerSumOperator([factor, factor], symmetric=symmetric)
+        b = random(2, 3, 3, dtype=DOUBLE)
+        torch.testing.assert_close(operator @ operator.solve(b), b)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("shift", [0.7, -0.3])
+def test_shifted_sum_is_a_kronecker_sum(shift, symmetric):
+    factors = [definite(4, DOUBLE), definite(3, DOUBLE)]
+    operator = KroneckerSumOperator(factors, symmetric=symmetric, positive_definite=symmetric)
+    scale = torch.tensor(shift, dtype=DOUBLE, requires_grad=True)
+    shifted = operator + scale * IdentityOperator((4, 3))
+    assert isinstance(shifted, KroneckerSumOperator)
+    expected = operator.to_dense() + shift * torch.eye(12, dtype=DOUBLE)
+    torch.testing.assert_close(shifted.to_dense(), expected)
+    assert (shifted.symmetric, shifted.positive_definite) == (
+        symmetric,
+        symmetric and shift > 0,
+    )
+    b = random(4, 3, dtype=DOUBLE)
+    x = shifted.solve(b)
+    torch.testing.assert_close(x.flatten(), torch.linalg.solve(expected, b.flatten()))
+    (gradient,) = torch.autograd.grad(x.sum(), scale)
+    weights = torch.linalg.solve(expected, torch.ones(12, dtype=DOUBLE))
+    torch.testing.assert_close(gradient, -weights @ x.detach().flatten())
+    single = operator + DenseOperator(torch.eye(12, dtype=DOUBLE), (4, 3))
+    assert isinstance(single, SumOperator)

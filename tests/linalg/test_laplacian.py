@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.linalg.laplacian import LaplacianOperator
+from sciml.linalg.laplacian import LaplacianOperator, _axes
+from sciml.linalg.solve import linear_solve
 from tests.linalg.operators import random
 
 DOUBLE = torch.float64
@@ -62,18 +63,21 @@ def test_dirichlet_has_no_null_space():
     assert operator.null_space() is None
 
 
+def points_of(boundary, grid, cells):
+    """Coordinates on [0, 1] of the unknowns of an axis."""
+    if grid == "cell":
+        return (torch.arange(cells, dtype=DOUBLE) + 0.5) / cells
+    points = torch.arange(cells + 1, dtype=DOUBLE) / cells
+    return {"dirichlet": points[1:-1], "neumann": points, "periodic": points[:-1]}[boundary]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_second_order_on_a_smooth_solution(kind):
     """u = sin(2πx) or cos(2πx), which meet the boundary conditions on [0, 1]."""
     boundary, grid = kind
     errors, sizes = [], [16, 32, 64, 128]
     for cells in sizes:
-        if grid == "cell":
-            points = (torch.arange(cells, dtype=DOUBLE) + 0.5) / cells
-        else:
-            points = torch.arange(cells + 1, dtype=DOUBLE) / cells
-            interior = {"dirichlet": points[1:-1], "neumann": points, "periodic": points[:-1]}
-            points = interior[boundary]
+        points = points_of(boundary, grid, cells)
         wave = torch.sin if boundary == "dirichlet" else torch.cos
         u = wave(2 * math.pi * points)
         operator = make((len(points),), (kind,), 1 / cells)
@@ -84,6 +88,45 @@ def test_second_order_on_a_smooth_solution(kind):
         errors.append(float(error.abs().max()))
     slope = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
     assert abs(slope - 2) < 0.15
+
+
+@pytest.mark.parametrize("shift", range(6))
+@pytest.mark.parametrize("num_axes", [2, 3])
+def test_second_order_in_several_dimensions(num_axes, shift):
+    """-Δu = (2π)² d u for products of sines and cosines; other cells, conditions, spacings."""
+    kinds = [KINDS[(shift + 2 * k) % 6] for k in range(num_axes)]
+    errors, sizes = [], [12, 18, 24, 36]
+    for size in sizes:
+        cells = [size + k * size // 6 for k in range(num_axes)]
+        u = torch.ones((), dtype=DOUBLE)
+        for (boundary, grid), count in zip(kinds, cells, strict=True):
+            wave = torch.sin if boundary == "dirichlet" else torch.cos
+            u = u.unsqueeze(-1) * wave(2 * math.pi * points_of(boundary, grid, count))
+        operator = make(u.shape, kinds, [1 / count for count in cells])
+        right = operator.project(4 * math.pi**2 * num_axes * u)
+        error = linear_solve(operator, right, rtol=1e-12).value - u
+        if operator.null_space() is not None:
+            error = error - error.mean()
+        errors.append(float(error.abs().max()))
+    slope = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert abs(slope - 2) < 0.15
+
+
+def test_default_precision_reaches_the_default_tolerance():
+    """In float32 it does not: the residual of a solve is of size ε (L / h)²."""
+    b = random(1000, dtype=DOUBLE)
+    operator = LaplacianOperator((1000,))
+    assert operator.dtype == DOUBLE
+    assert linear_solve(operator, b)
+    single = LaplacianOperator((1000,), dtype=torch.float32)
+    assert not linear_solve(single, b.float(), throw=False)
+
+
+@pytest.mark.parametrize("spacing", [np.float32(0.5), torch.tensor(0.5), np.array([0.5, 0.5])])
+def test_spacing_of_any_number_type(spacing):
+    """Past the type hints, by the function that reads the options."""
+    axes = _axes((3, 4), spacing, "dirichlet", "cell")
+    assert [axis.spacing for axis in axes] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
@@ -105,6 +148,8 @@ def test_refusals():
         LaplacianOperator((1,), boundary="neumann", grid="vertex")
     with pytest.raises(ValueError, match="expected a positive spacing and enough points"):
         LaplacianOperator((3,), -1.0)
+    with pytest.raises(ValueError, match="expected a positive spacing and enough points"):
+        LaplacianOperator((3,), math.inf)
 
 
 @pytest.mark.gpu

@@ -23,8 +23,8 @@ b = random(6)
 @pytest.mark.parametrize(
     ("matrix", "right", "error", "message"),
     [
-        (A[:, :4], b, ValueError, r"expected a square matrix, got shape \(6, 4\); use torch"),
-        (A[0], b, ValueError, r"expected a square matrix, got shape \(6,\)"),
+        (A[:, :4], b, ValueError, r"expected a square matrix A, got shape \(6, 4\); use torch"),
+        (A[0], b, ValueError, r"expected a square matrix A, got shape \(6,\)"),
         (
             DenseOperator(A[:4]),
             b[:4],
@@ -41,13 +41,13 @@ b = random(6)
             A + 1j,
             b,
             TypeError,
-            r"expected a real matrix, got complex128; solve the real system",
+            r"expected a real matrix A, got complex128; solve the real system",
         ),
-        (A.long(), b, TypeError, r"float32 or float64 matrix, got int64; convert it"),
-        (A.half(), b.half(), TypeError, r"float32 or float64 matrix, got float16; convert it"),
-        (sparse.eye(6, dtype=int), b, TypeError, r"float32 or float64 matrix, got int64"),
-        (sparse.eye(6) * 1j, b, TypeError, r"expected a real matrix, got complex128"),
-        (A.numpy()[:, :3], b, ValueError, r"expected a square matrix, got shape \(6, 3\)"),
+        (A.long(), b, TypeError, r"float32 or float64 matrix A, got int64; convert it"),
+        (A.half(), b.half(), TypeError, r"float32 or float64 matrix A, got float16; convert"),
+        (sparse.eye(6, dtype=int), b, TypeError, r"float32 or float64 matrix A, got int64"),
+        (sparse.eye(6) * 1j, b, TypeError, r"expected a real matrix A, got complex128"),
+        (A.numpy()[:, :3], b, ValueError, r"expected a square matrix A, got shape \(6, 3\)"),
         (A * torch.nan, b, ValueError, r"finite entries in A, got 36 NaN or infinite; find"),
         (sparse.eye(6) * np.inf, b, ValueError, r"finite entries in A, got 6 NaN"),
         (A, b / 0, ValueError, r"expected finite entries in b, got 6 NaN or infinite"),
@@ -99,6 +99,16 @@ def test_bad_system_is_refused(matrix, right, error, message):
 def test_bad_option_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         linear_solve(A, b, **options)
+
+
+def test_batch_that_does_not_fit_the_operators_is_refused():
+    operators = DenseOperator(A.expand(2, 6, 6))
+    with pytest.raises(ValueError, match=r"batch shapes that broadcast, got \(3,\), \(2,\)"):
+        linear_solve(operators, random(3, 6))
+    with pytest.raises(
+        ValueError, match=r"broadcast against \(2,\), the batch of the operator"
+    ):
+        operators @ random(3, 6)
 
 
 def test_float32_names_its_precision():

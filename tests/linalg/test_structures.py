@@ -7,7 +7,7 @@ import scipy.sparse
 import torch
 
 from sciml.linalg.circulant import CirculantOperator
-from sciml.linalg.composite import ProductOperator, ScaledOperator, SumOperator
+from sciml.linalg.composite import ProductOperator, ScaledOperator, SumOperator, _as_scale
 from sciml.linalg.dense import DenseOperator, DiagonalOperator, IdentityOperator
 from sciml.linalg.interop import ExternalOperator, from_linear_operator
 from sciml.linalg.laplacian import LaplacianOperator
@@ -87,6 +87,12 @@ def test_compositions_refuse_what_does_not_fit():
         LowRankUpdateOperator(first, torch.ones(3, 2))
     with pytest.raises(TypeError, match="unsupported operand"):
         first + 1.0
+    with pytest.raises(TypeError, match=r"fields in torch\.float32 on cpu, got torch\.float64"):
+        LowRankUpdateOperator(first, torch.ones(1, 3, dtype=DOUBLE))
+    with pytest.raises(TypeError, match=r"scalar factor, .* got a torch\.complex64 tensor of"):
+        first * torch.tensor(1j)
+    with pytest.raises(TypeError, match="a real number or tensor, got complex"):
+        _as_scale(1j, first)
 
 
 def test_definiteness_of_sums_and_multiples():
@@ -98,7 +104,34 @@ def test_definiteness_of_sums_and_multiples():
     assert not (-identity).positive_definite
     assert (-identity).symmetric
     torch.testing.assert_close((3.0 * laplacian).null_space(), laplacian.null_space())
-    assert (2.0 * identity).solve(torch.ones(4)).tolist() == [0.5] * 4
+    assert (2.0 * identity).solve(torch.ones(4, dtype=DOUBLE)).tolist() == [0.5] * 4
+
+
+def test_numbers_of_every_kind_scale():
+    operator, x = DenseOperator(well_conditioned(3, DOUBLE)), random(3, dtype=DOUBLE)
+    expected = 2 * (operator @ x)
+    for scale in (np.float64(2), np.float32(2), np.int64(2), 2, torch.tensor(2)):
+        torch.testing.assert_close(
+            ScaledOperator(operator, _as_scale(scale, operator)) @ x, expected
+        )
+    torch.testing.assert_close((np.float64(2.0) * operator) @ x, expected)
+    torch.testing.assert_close((operator / 0.5) @ x, expected)
+    torch.testing.assert_close((operator / torch.tensor(0.5)) @ x, expected)
+
+
+def test_numpy_arrays_are_no_fields():
+    operator = DenseOperator(well_conditioned(3, DOUBLE))
+    with pytest.raises(TypeError, match="unsupported operand"):
+        np.ones(3) @ operator
+    with pytest.raises(TypeError, match="does not support ufuncs"):
+        operator @ np.ones(3)
+
+
+def test_dense_operators_are_matrices():
+    with pytest.raises(ValueError, match=r"expected a matrix, got shape \(3,\); rows and"):
+        DenseOperator(torch.ones(3))
+    with pytest.raises(ValueError, match=r"expected a matrix, got shape \(0, 0\)"):
+        DenseOperator(torch.ones(0, 0))
 
 
 def test_scale_is_differentiable():

@@ -5,17 +5,18 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.linalg.operator import LinearOperator
+from sciml.linalg.preconditioners.base import FixedPreconditioner
 from sciml.linalg.preconditioners.incomplete import on_host
 
 
 @final
-class AlgebraicMultigrid(LinearOperator):
+class AlgebraicMultigrid(FixedPreconditioner):
     """One V-cycle of pyamg as M, for symmetric positive (semi-)definite matrices on the CPU.
 
     Args:
@@ -51,25 +52,9 @@ class AlgebraicMultigrid(LinearOperator):
                 f"AlgebraicMultigrid: expected axes that hold {matrix.shape[0]} unknowns, got "
                 f"{fields}; give the shape of the fields"
             )
-        super().__init__(
-            fields, fields, dtype=dtype, device=torch.device("cpu"), positive_definite=True
-        )
+        super().__init__(fields, dtype=dtype, device=torch.device("cpu"))
         build: Any = getattr(pyamg, f"{method}_solver")
         self.cycle = build(sparse.csr_matrix(matrix)).aspreconditioner(cycle="V")
-
-    @property
-    @override
-    def tensors(self) -> tuple[Tensor, ...]:
-        return ()
-
-    @override
-    def with_tensors(self, tensors: Sequence[Tensor]) -> "AlgebraicMultigrid":
-        return self
-
-    @property
-    @override
-    def T(self) -> "AlgebraicMultigrid":
-        return self
 
     @override
     def _mv(self, x: Tensor) -> Tensor:
@@ -77,6 +62,6 @@ class AlgebraicMultigrid(LinearOperator):
 
 
 def _each_column(cycle: Any, columns: Any) -> Any:
-    for k in range(columns.shape[1]):
-        columns[:, k] = cycle @ columns[:, k]
-    return columns
+    if columns.ndim == 1:
+        return cycle @ columns
+    return np.stack([cycle @ column for column in columns.T], 1)

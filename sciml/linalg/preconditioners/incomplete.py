@@ -11,14 +11,14 @@ from scipy.sparse import linalg as sparse_linalg
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.linalg.operator import LinearOperator
+from sciml.linalg.preconditioners.base import FixedPreconditioner
 
 MAX_SWEEPS = 1000
 SWEEP_TOLERANCE = 1e-13
 
 
 @final
-class IncompleteCholesky(LinearOperator):
+class IncompleteCholesky(FixedPreconditioner):
     """M = (L Lᵀ)⁻¹ with L on the sparsity pattern of the lower triangle of A: IC(0).
 
     The factor is the fixed point of ``l_ij = (a_ij - Σ_{k<j} l_ik l_jk) / l_jj``, found by
@@ -54,13 +54,7 @@ class IncompleteCholesky(LinearOperator):
                 f"IncompleteCholesky: expected a square matrix on fields of shape {fields}, "
                 f"got {matrix.shape}; give the axes of the fields in C order"
             )
-        super().__init__(
-            fields,
-            fields,
-            dtype=torch.float64,
-            device=torch.device("cpu"),
-            positive_definite=True,
-        )
+        super().__init__(fields, dtype=torch.float64, device=torch.device("cpu"))
         self.factor = incomplete_cholesky(matrix, shift)
         # natural order and no pivoting: SuperLU then keeps L as it is and only solves with it
         self.triangle = sparse_linalg.splu(
@@ -69,20 +63,6 @@ class IncompleteCholesky(LinearOperator):
             diag_pivot_thresh=0.0,
             options={"Equil": False, "SymmetricMode": True},
         )
-
-    @property
-    @override
-    def tensors(self) -> tuple[Tensor, ...]:
-        return ()
-
-    @override
-    def with_tensors(self, tensors: Sequence[Tensor]) -> "IncompleteCholesky":
-        return self
-
-    @property
-    @override
-    def T(self) -> "IncompleteCholesky":
-        return self
 
     @override
     def _mv(self, x: Tensor) -> Tensor:
@@ -93,10 +73,14 @@ class IncompleteCholesky(LinearOperator):
 
 
 def on_host(solve: Callable[[Any], Any], x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Apply a function of NumPy columns (n, k) to fields (*batch, *shape) on the CPU."""
-    columns = x.detach().reshape(-1, math.prod(shape)).T.numpy()
-    solved = solve(np.array(columns, dtype=np.float64, order="F"))
-    return torch.from_numpy(np.ascontiguousarray(solved.T)).to(x.dtype).reshape(x.shape)
+    """Apply a function of NumPy arrays (n,) or columns (n, k) to fields (*batch, *shape).
+
+    On the CPU in float64. `solve` may not write into what it is given, which is x itself.
+    """
+    fields = x.detach().to(torch.float64).reshape(-1, math.prod(shape))
+    columns = fields[0] if len(fields) == 1 else fields.T
+    solved = np.ascontiguousarray(solve(columns.numpy()).T)
+    return torch.from_numpy(solved).to(x.dtype).reshape(x.shape)
 
 
 def incomplete_cholesky(

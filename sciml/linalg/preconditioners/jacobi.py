@@ -1,6 +1,5 @@
 """Diagonal scaling."""
 
-from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -8,10 +7,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from sciml.linalg.operator import LinearOperator
+from sciml.linalg.preconditioners.base import FixedPreconditioner
 
 
 @final
-class Jacobi(LinearOperator):
+class Jacobi(FixedPreconditioner):
     """M = 1 / |diag A|, the cheapest preconditioner; removes bad scaling and nothing else.
 
     Magnitudes, so that M is positive definite also for an indefinite symmetric A.
@@ -35,27 +35,11 @@ class Jacobi(LinearOperator):
             )
         super().__init__(
             operator.in_shape,
-            operator.in_shape,
             dtype=diagonal.dtype,
             device=diagonal.device,
             batch_shape=operator.batch_shape,
-            positive_definite=True,
         )
         self.inverse_diagonal = torch.where(zero, 1.0, diagonal).reciprocal()
-
-    @property
-    @override
-    def tensors(self) -> tuple[Tensor, ...]:
-        return ()
-
-    @override
-    def with_tensors(self, tensors: Sequence[Tensor]) -> "Jacobi":
-        return self
-
-    @property
-    @override
-    def T(self) -> "Jacobi":
-        return self
 
     @override
     def _mv(self, x: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """What a solver of linear systems is, and the system that it is handed."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sciml.linalg.operator import LinearOperator
+from sciml.linalg.solvers.scalars import Count, Flag, Scalar, V, at_least, choose
 from sciml.solution import Solution
 
 
@@ -68,9 +71,9 @@ class LinearSolver(ABC):
             preconditioner: M ≈ A⁻¹; direct methods refuse one.
         """
 
-    def tolerance(self, b_norm: Tensor) -> Tensor:
+    def tolerance(self, b_norm: Scalar) -> Scalar:
         """The residual norm that each right-hand side has to meet."""
-        return (self.rtol * b_norm).clamp_min(self.atol)
+        return at_least(self.rtol * b_norm, self.atol)
 
 
 def refuse_structure(
@@ -86,7 +89,12 @@ def refuse_structure(
 @final
 @dataclass
 class LinearSystem:
-    """A x = b with a preconditioner, and the count of what is applied.
+    """A x = b with a preconditioner, the count of what is applied, and vector operations.
+
+    Numbers of one right-hand side each are `Scalar`: tensors (*batch), or Python floats where
+    there is a `single` right-hand side, on the CPU; then batch axes of length one count as none
+    (`batch_shape` is empty). The operations that write into their first argument want it
+    contiguous.
 
     Args:
         operator: Square A.
@@ -103,16 +111,24 @@ class LinearSystem:
     num_preconditionings: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.batch_shape = self.b.shape[: self.b.ndim - len(self.operator.out_shape)]
-        self._ones = (1,) * len(self.operator.out_shape)
+        shape = self.operator.out_shape
+        self.operator._check_field("solve", self.b, shape)
+        self.b = self.b.contiguous()
+        self._outer_shape = self.b.shape[: self.b.ndim - len(shape)]
+        self.single = math.prod(self._outer_shape) == 1 and self.b.device.type == "cpu"
+        self.batch_shape = () if self.single else tuple(self._outer_shape)
+        self._ones = (1,) * len(shape)
+        self._is_flat = self.b.ndim == 1 or (len(shape) == 1 and not self.single)
+        self._dtypes = {bool: torch.bool, int: torch.int64, float: self.b.dtype}
+        self._largest = torch.finfo(self.b.dtype).max
         # a preconditioner of a singular A leaks into the null space, where CG has no defence
         basis = self.operator.null_space() if self.preconditioner is not None else None
         self._null_rows = None if basis is None else basis.reshape(basis.shape[0], -1)
 
     def apply(self, x: Tensor) -> Tensor:
-        """A x."""
+        """A x, for a field of the shape and place of b."""
         self.num_applications += 1
-        return self.operator.mv(x)
+        return self.operator._mv(x)  # checked at the start, not in every step
 
     def residual(self, x: Tensor) -> Tensor:
         """The true residual b - A x."""
@@ -125,11 +141,11 @@ class LinearSystem:
         self.num_preconditionings += 1
         dtype = self.preconditioner.dtype
         if dtype == r.dtype:
-            z = self.preconditioner.mv(r)
+            z = self.preconditioner._mv(r)
         else:
-            scale = self.norm(r)
-            scale = self.spread(torch.where(scale > 0, scale, 1.0))
-            z = self.preconditioner.mv((r / scale).to(dtype)).to(r.dtype) * scale
+            norm = self.norm(r)
+            scale = self.spread(choose(norm > 0, norm, 1.0))
+            z = self.preconditioner._mv((r / scale).to(dtype)).to(r.dtype) * scale
         if self._null_rows is not None:
             flat = self.flatten(z)
             z = (flat - (flat @ self._null_rows.T) @ self._null_rows).reshape(z.shape)
@@ -137,18 +153,64 @@ class LinearSystem:
 
     def flatten(self, u: Tensor) -> Tensor:
         """A field as (*batch, n)."""
-        return u.reshape(*self.batch_shape, -1)
+        return u if self._is_flat else u.reshape(*self.batch_shape, -1)
 
-    def dot(self, u: Tensor, v: Tensor) -> Tensor:
-        """Inner product of each pair of fields, (*batch)."""
+    def dot(self, u: Tensor, v: Tensor) -> Scalar:
+        """Inner product of each pair of fields."""
+        if self.single:
+            return torch.dot(self.flatten(u), self.flatten(v)).item()
         product: Tensor = torch.linalg.vecdot(self.flatten(u), self.flatten(v))
         return product
 
-    def norm(self, u: Tensor) -> Tensor:
-        """2-norm of each field, (*batch)."""
+    def norm(self, u: Tensor) -> Scalar:
+        """2-norm of each field."""
         norm: Tensor = torch.linalg.vector_norm(self.flatten(u), dim=-1)
-        return norm
+        return norm.item() if self.single else norm
 
-    def spread(self, scalar: Tensor) -> Tensor:
-        """One number per right-hand side, (*batch), ready to multiply fields."""
-        return scalar.reshape(*self.batch_shape, *self._ones)
+    def spread(self, scalar: Scalar) -> Scalar:
+        """One number per right-hand side, ready to multiply fields."""
+        return self._as_field(scalar) if isinstance(scalar, Tensor) else scalar
+
+    def add_scaled(self, u: Tensor, scale: Scalar, v: Tensor) -> Tensor:
+        """The field u + scale v, written into u."""
+        if isinstance(scale, Tensor):
+            return u.addcmul_(self._as_field(scale), v)
+        return u.add_(v, alpha=self._representable(scale))
+
+    def scale_and_add(self, u: Tensor, scale: Scalar, v: Tensor) -> Tensor:
+        """The field scale u + v, written into u in one pass."""
+        if isinstance(scale, Tensor):
+            return torch.addcmul(v, self._as_field(scale), u, out=u)
+        return torch.add(v, u, alpha=self._representable(scale), out=u)
+
+    def select(self, flag: Flag, new: Tensor, old: Tensor) -> Tensor:
+        """Fields `new` where the flag holds, else `old`; later changes of `new` do not show."""
+        if isinstance(flag, Tensor):
+            return torch.where(self._as_field(flag), new, old)
+        return new.clone() if flag else old
+
+    def fill(self, value: V) -> V:
+        """The same number or flag for every right-hand side."""
+        if self.single or isinstance(value, Tensor):
+            return value
+        dtype = self._dtypes[type(value)]
+        return torch.full(self.batch_shape, value, dtype=dtype, device=self.b.device)
+
+    def as_tensor(self, scalar: Scalar | Count) -> Tensor:
+        """Numbers or flags of all right-hand sides as a tensor (*batch)."""
+        if isinstance(scalar, Tensor):
+            return scalar
+        return torch.full(self._outer_shape, scalar, dtype=self._dtypes[type(scalar)])
+
+    def stack(self, records: Sequence[Scalar]) -> Tensor:
+        """A record of numbers over the steps, (records, *batch)."""
+        if self.single:
+            return torch.tensor(records, dtype=self.b.dtype).reshape(-1, *self._outer_shape)
+        return torch.stack([self.as_tensor(record) for record in records])
+
+    def _as_field(self, columns: Tensor) -> Tensor:
+        return columns.reshape(*self.batch_shape, *self._ones)
+
+    def _representable(self, scale: float) -> float:
+        """Infinity for a number beyond the precision of b, which torch refuses to round."""
+        return math.copysign(math.inf, scale) if abs(scale) > self._largest else scale

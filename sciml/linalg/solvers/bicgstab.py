@@ -9,19 +9,21 @@ from typing_extensions import override
 
 from sciml.linalg.operator import LinearOperator
 from sciml.linalg.solvers.base import LinearSystem
-from sciml.linalg.solvers.iteration import IterationState, IterativeSolver, masked_quotient
+from sciml.linalg.solvers.iteration import IterationState, IterativeSolver
+from sciml.linalg.solvers.scalars import Scalar, choose, magnitude, masked_quotient
 
 
 @final
 @dataclass
 class BiCGStabState(IterationState):
-    """Iterate x, residual r, shadow residual r̂, direction p and ρ = r̂ · r."""
+    """Iterate x, residual r, shadow residual r̂ and its norm, direction p and ρ = r̂ · r."""
 
     x: Tensor
     r: Tensor
     shadow: Tensor
+    shadow_norm: Scalar
     p: Tensor
-    rho: Tensor
+    rho: Scalar
 
 
 @final
@@ -51,41 +53,42 @@ class BiCGStab(IterativeSolver[BiCGStabState]):
     def init(self, system: LinearSystem, x: Tensor, r: Tensor) -> BiCGStabState:
         norm = system.norm(r)
         return BiCGStabState(
-            active=torch.ones_like(norm, dtype=torch.bool),
+            active=system.fill(True),
             residual_norm=norm,
-            breakdown=torch.zeros_like(norm, dtype=torch.int64),
+            breakdown=system.fill(0),
             x=x,
             r=r,
             shadow=r.clone(),
+            shadow_norm=norm,
             p=r.clone(),
-            rho=norm.square(),
+            rho=norm * norm,
         )
 
     @override
     def step(self, system: LinearSystem, state: BiCGStabState) -> BiCGStabState:
-        active, spread = state.active, system.spread
-        p_hat = system.precondition(state.p)
+        active, x, r, p = state.active, state.x, state.r, state.p
+        p_hat = system.precondition(p)
         v = system.apply(p_hat)
         projection = system.dot(state.shadow, v)
         alpha = masked_quotient(state.rho, projection, active)
-        state.r.addcmul_(spread(alpha), v, value=-1.0)  # now s
-        s_hat = system.precondition(state.r)
+        system.add_scaled(x, alpha, p_hat)
+        system.add_scaled(r, -alpha, v)  # now s
+        s_hat = system.precondition(r)
         t = system.apply(s_hat)
-        along = system.dot(t, state.r)
+        along = system.dot(t, r)
         omega = masked_quotient(along, system.dot(t, t), active)
-        state.x.addcmul_(spread(alpha), p_hat).addcmul_(spread(omega), s_hat)
-        state.r.addcmul_(spread(omega), t, value=-1.0)
-        rho = system.dot(state.shadow, state.r)
+        system.add_scaled(x, omega, s_hat)
+        system.add_scaled(r, -omega, t)
+        rho = system.dot(state.shadow, r)
         ratio = masked_quotient(rho, state.rho, active)
         beta = ratio * masked_quotient(alpha, omega, active)
-        state.p.addcmul_(spread(omega), v, value=-1.0)
-        state.p.mul_(spread(beta)).add_(state.r)
-        state.residual_norm = system.norm(state.r)
-        tiny = torch.finfo(rho.dtype).eps ** 2 * system.norm(state.shadow) * state.residual_norm
-        code = torch.where(rho.abs() <= tiny, 3, 0)
-        code = torch.where(along == 0, 2, code)
-        code = torch.where(projection == 0, 1, code)
-        state.breakdown = torch.where(active, code, 0)
+        system.add_scaled(p, -omega, v)
+        system.scale_and_add(p, beta, r)
+        state.residual_norm = system.norm(r)
+        tiny = torch.finfo(r.dtype).eps ** 2 * state.shadow_norm * state.residual_norm
+        state.breakdown = choose(
+            projection == 0, 1, choose(along == 0, 2, choose(magnitude(rho) <= tiny, 3, 0))
+        )
         state.rho = rho
         return state
 

@@ -1,5 +1,6 @@
 """Direct methods: factor once, solve, and check the true residual like everybody else."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,65 +12,87 @@ from typing_extensions import override
 from sciml.linalg.factorize import cholesky
 from sciml.linalg.operator import LinearOperator, SolvableOperator
 from sciml.linalg.solvers.base import LinearSolver, LinearSystem, refuse_structure
+from sciml.linalg.solvers.scalars import choose, every, finite, some
 from sciml.solution import Solution, Status
 
 Inverse = Callable[[Tensor], Tensor]
-NUM_REFINEMENTS = 2  # iterative refinement gains all it can in one or two rounds
+_NUM_REFINEMENTS = 2  # iterative refinement gains all it can in one or two rounds
 
 
-def solve_directly(
-    solver: LinearSolver,
-    operator: LinearOperator,
-    b: Tensor,
-    x0: Tensor | None,
-    factor: Callable[[LinearOperator], Inverse],
-) -> Solution[Tensor]:
-    """x0 + A⁻¹ (b - A x0), refined while the true residual misses the tolerance.
+@dataclass(frozen=True, kw_only=True)
+class DirectSolver(LinearSolver):
+    """A method that prepares A once and then applies A⁻¹; subclasses give `factor`.
 
-    Args:
-        solver: Whose tolerances and name count.
-        operator: Square A.
-        b: Right-hand sides (*batch, *shape).
-        x0: What to correct; zero by default.
-        factor: Prepares A and returns b -> A⁻¹ b; a ValueError from either is a breakdown.
+    The solution x0 + A⁻¹ (b - A x0) is refined while its true residual misses the tolerance.
+    A ValueError of `factor`, or of what it returns, is a breakdown with that detail.
     """
-    solver.check(operator)
-    with torch.no_grad():
-        system = LinearSystem(operator, b)
-        x = torch.zeros_like(b)
-        b_norm = system.norm(b)
+
+    @abstractmethod
+    def factor(self, operator: LinearOperator) -> Inverse:
+        """Prepare A and give back b -> A⁻¹ b.
+
+        Raises:
+            ValueError: If A is singular, or not definite where that is needed.
+        """
+
+    @override
+    @final
+    def solve(
+        self,
+        operator: LinearOperator,
+        b: Tensor,
+        *,
+        x0: Tensor | None = None,
+        preconditioner: LinearOperator | None = None,
+    ) -> Solution[Tensor]:
+        self.check(operator)
+        if preconditioner is not None:
+            raise ValueError(
+                f"{type(self).__name__}: expected no preconditioner, got {preconditioner!r}; a "
+                "direct method has no use for one, take CG, MINRES, GMRES or BiCGStab"
+            )
+        with torch.no_grad():
+            return self._refine(LinearSystem(operator, b), x0)
+
+    def _refine(self, system: LinearSystem, x0: Tensor | None) -> Solution[Tensor]:
+        x, r = torch.zeros_like(system.b), system.b
+        b_norm = system.norm(system.b)
         if x0 is not None:
-            x = torch.where(system.spread(b_norm) == 0, 0.0, x0)  # zero solves A x = 0 exactly
-        r = b if x0 is None else system.residual(x)
+            x = system.select(b_norm == 0, x, x0)  # zero solves A x = 0 exactly
+            r = system.residual(x)
         norm = system.norm(r)
-        tolerance = solver.tolerance(b_norm)
-        stats: dict[str, Any] = {"solver": type(solver).__name__, "tolerance": tolerance}
+        tolerance = self.tolerance(b_norm)
+        detail = ""
         history, rounds = [norm], 0
         try:
-            inverse = factor(operator)
-            while rounds <= NUM_REFINEMENTS and not bool((norm <= tolerance).all()):
-                correction = inverse(r)
+            inverse = self.factor(system.operator)
+            while rounds <= _NUM_REFINEMENTS and not every(norm <= tolerance):
+                candidate = x + inverse(r)
                 rounds += 1
-                candidate = x + correction
                 residual = system.residual(candidate)
                 candidate_norm = system.norm(residual)
                 better = candidate_norm < norm
-                x = torch.where(system.spread(better), candidate, x)
-                r = torch.where(system.spread(better), residual, r)
-                norm = torch.where(better, candidate_norm, norm)
+                x = system.select(better, candidate, x)
+                r = system.select(better, residual, r)
+                norm = choose(better, candidate_norm, norm)
                 history.append(norm)
-                if not bool(better.any()):
+                if not some(better):
                     break
         except ValueError as error:  # singular or indefinite: found by the factorisation
-            stats["detail"] = str(error)
-        converged = norm <= tolerance
+            detail = str(error)
+        stats: dict[str, Any] = {
+            "solver": type(self).__name__,
+            "tolerance": system.as_tensor(tolerance),
+            "residual_norm": system.as_tensor(norm),
+            "num_applications": system.num_applications,
+        }
         status = Status.CONVERGED
-        if not bool(converged.all()):
-            finite = bool(torch.isfinite(norm).all())
-            status = Status.STAGNATION if finite else Status.NONFINITE
-            status = Status.BREAKDOWN if "detail" in stats else status
-        stats |= {"residual_norm": norm, "num_applications": system.num_applications}
-        return Solution(x, status, converged, rounds, torch.stack(history), stats)
+        if not every(norm <= tolerance):
+            status = Status.STAGNATION if every(finite(norm)) else Status.NONFINITE
+        if detail:
+            status, stats["detail"] = Status.BREAKDOWN, detail
+        converged = system.as_tensor(norm <= tolerance)
+        return Solution(x, status, converged, rounds, system.stack(history), stats)
 
 
 def deflated_matrix(operator: LinearOperator) -> Tensor:
@@ -103,7 +126,7 @@ def _on_columns(operator: LinearOperator, solve: Callable[[Tensor], Tensor]) -> 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Cholesky(LinearSolver):
+class Cholesky(DirectSolver):
     """Dense Cholesky factorisation for symmetric positive definite A; n³/3 operations.
 
     A matrix that turns out not to be positive definite ends in BREAKDOWN, with its smallest
@@ -119,26 +142,14 @@ class Cholesky(LinearSolver):
             )
 
     @override
-    def solve(
-        self,
-        operator: LinearOperator,
-        b: Tensor,
-        *,
-        x0: Tensor | None = None,
-        preconditioner: LinearOperator | None = None,
-    ) -> Solution[Tensor]:
-        refuse_preconditioner("Cholesky", preconditioner)
-        return solve_directly(self, operator, b, x0, self._factor)
-
-    @staticmethod
-    def _factor(operator: LinearOperator) -> Inverse:
+    def factor(self, operator: LinearOperator) -> Inverse:
         triangle = cholesky("Cholesky", deflated_matrix(operator))
         return _on_columns(operator, lambda columns: torch.cholesky_solve(columns, triangle))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class LU(LinearSolver):
+class LU(DirectSolver):
     """Dense LU factorisation with partial pivoting for any square A; 2 n³/3 operations."""
 
     @override
@@ -146,19 +157,7 @@ class LU(LinearSolver):
         """Any square operator will do."""
 
     @override
-    def solve(
-        self,
-        operator: LinearOperator,
-        b: Tensor,
-        *,
-        x0: Tensor | None = None,
-        preconditioner: LinearOperator | None = None,
-    ) -> Solution[Tensor]:
-        refuse_preconditioner("LU", preconditioner)
-        return solve_directly(self, operator, b, x0, self._factor)
-
-    @staticmethod
-    def _factor(operator: LinearOperator) -> Inverse:
+    def factor(self, operator: LinearOperator) -> Inverse:
         factor, pivots, info = torch.linalg.lu_factor_ex(deflated_matrix(operator))
         if bool((info != 0).any()):
             raise ValueError("LU: expected an invertible matrix, got an exactly zero pivot")
@@ -169,7 +168,7 @@ class LU(LinearSolver):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Structured(LinearSolver):
+class Structured(DirectSolver):
     """The operator's own structured solve: Kronecker factors, Toeplitz, circulant, diagonal."""
 
     @override
@@ -181,16 +180,8 @@ class Structured(LinearSolver):
             )
 
     @override
-    def solve(
-        self,
-        operator: LinearOperator,
-        b: Tensor,
-        *,
-        x0: Tensor | None = None,
-        preconditioner: LinearOperator | None = None,
-    ) -> Solution[Tensor]:
-        refuse_preconditioner("Structured", preconditioner)
-        return solve_directly(self, operator, b, x0, structured_inverse)
+    def factor(self, operator: LinearOperator) -> Inverse:
+        return structured_inverse(operator)
 
 
 def structured_inverse(operator: LinearOperator) -> Inverse:
@@ -201,16 +192,3 @@ def structured_inverse(operator: LinearOperator) -> Inverse:
             "call the solver's check first"
         )
     return operator.solve
-
-
-def refuse_preconditioner(solver: str, preconditioner: LinearOperator | None) -> None:
-    """Refuse what a direct method could only ignore.
-
-    Raises:
-        ValueError: If there is a preconditioner.
-    """
-    if preconditioner is not None:
-        raise ValueError(
-            f"{solver}: expected no preconditioner, got {preconditioner!r}; a direct method "
-            "has no use for one, take CG, MINRES, GMRES or BiCGStab"
-        )

@@ -12,19 +12,12 @@ from sciml.linalg.kronecker_sum import KroneckerSumOperator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.modes import outer_sum
 from sciml.linalg.operator import LinearOperator
-from sciml.linalg.solvers.base import LinearSolver
-from sciml.linalg.solvers.direct import (
-    Inverse,
-    refuse_preconditioner,
-    solve_directly,
-    structured_inverse,
-)
-from sciml.solution import Solution
+from sciml.linalg.solvers.direct import DirectSolver, Inverse, structured_inverse
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FastDiagonalization(LinearSolver):
+class FastDiagonalization(DirectSolver):
     r"""Separable operators :math:`A_1 \oplus \dots \oplus A_d` in the eigenbasis of each axis.
 
     .. math:: x = (Q_1 \otimes \dots \otimes Q_d)\,
@@ -52,19 +45,7 @@ class FastDiagonalization(LinearSolver):
             )
 
     @override
-    def solve(
-        self,
-        operator: LinearOperator,
-        b: Tensor,
-        *,
-        x0: Tensor | None = None,
-        preconditioner: LinearOperator | None = None,
-    ) -> Solution[Tensor]:
-        refuse_preconditioner("FastDiagonalization", preconditioner)
-        return solve_directly(self, operator, b, x0, self._factor)
-
-    @staticmethod
-    def _factor(operator: LinearOperator) -> Inverse:
+    def factor(self, operator: LinearOperator) -> Inverse:
         if isinstance(operator, KroneckerSumOperator):
             return _pseudo_inverse(operator)
         return structured_inverse(operator)

@@ -5,6 +5,7 @@ history and freezing of finished right-hand sides happen here, so that no method
 wrong and comparisons between methods are fair by construction.
 """
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, TypeVar, final
@@ -15,15 +16,27 @@ from typing_extensions import override
 
 from sciml.linalg.operator import LinearOperator
 from sciml.linalg.solvers.base import LinearSolver, LinearSystem
+from sciml.linalg.solvers.graph import ReplayedStep
+from sciml.linalg.solvers.scalars import (
+    Count,
+    Flag,
+    Scalar,
+    choose,
+    every,
+    finite,
+    magnitude,
+    negate,
+    some,
+)
 from sciml.solution import Solution, Status
 
-CHECK_EVERY_ON_ACCELERATOR = 16  # steps per host synchronisation, each some 10 to 50 µs
-FIRST_REFRESH = 16  # steps; the interval then doubles up to refresh_every
+_CHECK_EVERY_ON_ACCELERATOR = 16  # steps per host synchronisation, each some 10 to 50 µs
+_FIRST_REFRESH = 16  # steps; the interval then doubles up to refresh_every
 
 
 @dataclass
 class IterationState:
-    """What the loop reads and writes of a method's state; all of shape (*batch).
+    """What the loop reads and writes of a method's state, one entry per right-hand side.
 
     Args:
         active: Right-hand sides still to advance; a step leaves the others unchanged.
@@ -32,18 +45,12 @@ class IterationState:
             `breakdown_reasons`.
     """
 
-    active: Tensor
-    residual_norm: Tensor
-    breakdown: Tensor
+    active: Flag
+    residual_norm: Scalar
+    breakdown: Count
 
 
 S = TypeVar("S", bound=IterationState)
-
-
-def masked_quotient(numerator: Tensor, denominator: Tensor, mask: Tensor) -> Tensor:
-    """The quotient where `mask` holds and the denominator is not zero, else zero."""
-    usable = mask & (denominator != 0)
-    return torch.where(usable, numerator / torch.where(usable, denominator, 1.0), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +67,18 @@ class IterativeSolver(LinearSolver, Generic[S]):
             the recursive residual has drifted from it.
         stagnation_steps: Steps without 1 % decrease of the best true residual after which a
             right-hand side is given up.
+        cuda_graph: Whether a step is recorded once a solve and then replayed, `check_every`
+            times between two tests, where the system is on CUDA; elsewhere nothing changes.
+            Recording costs three steps and some milliseconds, so it pays on small systems that
+            take hundreds of steps. For methods whose state keeps its shape (not GMRES), and
+            operators and preconditioners that never wait for the device.
     """
 
     max_steps: int = 10_000
     check_every: int | None = None
     refresh_every: int = 50
     stagnation_steps: int = 1000
+    cuda_graph: bool = False
 
     breakdown_reasons: ClassVar[tuple[str, ...]] = ()
     restarts_per_column: ClassVar[bool] = True
@@ -131,58 +144,65 @@ class Iteration(Generic[S]):
         self, solver: IterativeSolver[S], system: LinearSystem, x0: Tensor | None
     ) -> None:
         self.solver, self.system = solver, system
+        graphed = solver.cuda_graph and system.b.device.type == "cuda"
+        self.step = ReplayedStep(solver.step) if graphed else solver.step
         b_norm = system.norm(system.b)
         self.tolerance = solver.tolerance(b_norm)
         if x0 is None:
             x, r = torch.zeros_like(system.b), system.b.clone()
         else:
             # zero solves A x = 0 exactly, which no relative tolerance would let a start reach
-            x = torch.where(system.spread(b_norm) == 0, 0.0, x0)
+            x = system.select(b_norm != 0, x0.contiguous(), torch.zeros_like(system.b))
             r = system.residual(x)
         norm = system.norm(r)
-        self.converged = norm <= self.tolerance
-        self.pending = ~self.converged
-        self.reason = torch.zeros_like(norm, dtype=torch.int64)
-        self.nonfinite = ~torch.isfinite(norm)
-        self.stagnated = torch.zeros_like(self.pending)
-        self.best_x, self.best_norm = x.clone(), norm.clone()
-        self.best_step = torch.zeros_like(self.reason)
-        self.column_steps = torch.zeros_like(self.reason)
-        self.halted_at = torch.full_like(norm, float("inf"))
+        self.converged: Flag = norm <= self.tolerance
+        self.pending = negate(self.converged)
+        self.nonfinite = negate(finite(norm))
+        self.stagnated: Flag = system.fill(False)
+        self.reason: Count = system.fill(0)
+        self.best_x, self.best_norm = x.clone(), norm
+        self.best_step: Count = system.fill(0)
+        self.column_steps: Count = system.fill(0)
+        self.halted_at: Scalar = system.fill(math.inf)
         self.history = [norm]
         self.num_steps = self.num_restarts = 0
         self.state = solver.init(system, x, r)
+        self.state.active = self.pending
 
     def run(self) -> Solution[Tensor]:
         """Step until every column has converged or failed."""
-        solver, state = self.solver, self.state
+        solver = self.solver
         check_every = solver.check_every
         if check_every is None:
             on_cpu = self.system.b.device.type == "cpu"
-            check_every = 1 if on_cpu else CHECK_EVERY_ON_ACCELERATOR
-        state.active = self.pending.clone()
-        running, last_refresh = bool(self.pending.any()), 0
+            check_every = 1 if on_cpu else _CHECK_EVERY_ON_ACCELERATOR
+        running, last_refresh = some(self.pending), 0
         while running and self.num_steps < solver.max_steps:
             for _ in range(min(check_every, solver.max_steps - self.num_steps)):
                 self.advance()
             # early on more often: a run that derails has a good iterate to go back to
-            interval = min(solver.refresh_every, max(FIRST_REFRESH, last_refresh))
+            interval = min(solver.refresh_every, max(_FIRST_REFRESH, last_refresh))
             due = self.num_steps - last_refresh >= interval
-            if due or bool((self.pending & ~self.state.active).any()):
+            if due or some(self.pending & negate(self.state.active)):
                 last_refresh = self.num_steps
                 self.verify()
-                running = bool(self.pending.any())
+                running = some(self.pending)
         return self.finish()
 
     def advance(self) -> None:
         """One step, and what can be said about it without asking the host."""
-        before = self.state.active
-        self.state = state = self.solver.step(self.system, self.state)
         self.num_steps += 1
-        self.column_steps += before
+        before, breakdown = self.state.active, self.state.breakdown
+        if self.system.single and not before:
+            # the only column has halted and waits for the next test
+            self.history.append(self.history[-1])
+            return
+        self.state = state = self.step(self.system, self.state)
+        self.column_steps = self.column_steps + before
         norm = state.residual_norm
-        self.history.append(torch.where(before, norm, self.history[-1]))
-        usable = torch.isfinite(norm) & (state.breakdown == 0)
+        self.history.append(choose(before, norm, self.history[-1]))
+        state.breakdown = choose(before, state.breakdown, breakdown)
+        usable = (norm < math.inf) & (state.breakdown == 0)
         state.active = before & (norm > self.tolerance) & usable
 
     def verify(self) -> None:
@@ -191,57 +211,57 @@ class Iteration(Generic[S]):
         x = self.solver.iterate(system, state)
         r = system.residual(x)
         norm = system.norm(r)
-        halted = self.pending & ~state.active
+        halted = self.pending & negate(state.active)
         met = halted & (norm <= self.tolerance)
         self._remember(x, norm)
-        self.converged |= met
-        self.pending &= ~met
-        failing = halted & ~met
-        hopeless = failing & ~(norm <= 0.5 * self.halted_at)
-        self.halted_at = torch.where(failing, torch.nan_to_num(norm, nan=0.0), self.halted_at)
+        self.converged = self.converged | met
+        self.pending = self.pending & negate(met)
+        failing = halted & negate(met)
+        hopeless = failing & negate(norm <= 0.5 * self.halted_at)
+        self.halted_at = choose(failing, choose(norm >= 0, norm, 0.0), self.halted_at)
         idle = self.num_steps - self.best_step >= self.solver.stagnation_steps
         self._give_up(hopeless, idle & self.pending, norm)
         # a recursion that has drifted off by a tenth steers by a residual that is not there
-        drifted = state.active & ~((norm - state.residual_norm).abs() <= 0.1 * norm)
+        drifted = state.active & negate(magnitude(norm - state.residual_norm) <= 0.1 * norm)
         again = self.pending & (failing | drifted)
         state.active = self.pending & state.active
-        if bool(again.any()):
-            worse = again & ~(norm <= 10.0 * self.best_norm)
-            if bool(worse.any()):
-                x = torch.where(system.spread(worse), self.best_x, x)
+        if some(again):
+            worse = again & negate(norm <= 10.0 * self.best_norm)
+            if some(worse):
+                x = system.select(worse, self.best_x, x)
                 r = system.residual(x)
             self._restart(again, x, r)
 
-    def _remember(self, x: Tensor, norm: Tensor) -> None:
+    def _remember(self, x: Tensor, norm: Scalar) -> None:
         """Keep the best verified iterate of each column."""
         better = self.pending & (norm < self.best_norm)
         clearly = self.pending & (norm < 0.99 * self.best_norm)
-        self.best_x = torch.where(self.system.spread(better), x, self.best_x)
-        self.best_step = torch.where(clearly, self.num_steps, self.best_step)
-        self.best_norm = torch.where(better, norm, self.best_norm)
+        self.best_x = self.system.select(better, x, self.best_x)
+        self.best_step = choose(clearly, self.num_steps, self.best_step)
+        self.best_norm = choose(better, norm, self.best_norm)
 
-    def _give_up(self, hopeless: Tensor, idle: Tensor, norm: Tensor) -> None:
+    def _give_up(self, hopeless: Flag, idle: Flag, norm: Scalar) -> None:
         """Record why columns fail; they are pending no more."""
         state = self.state
-        own_norm = state.residual_norm
-        nonfinite = hopeless & ~(torch.isfinite(norm) & torch.isfinite(own_norm))
-        broken = hopeless & ~nonfinite & (state.breakdown > 0)
-        self.nonfinite |= nonfinite
-        self.reason = torch.where(broken, state.breakdown, self.reason)
-        self.stagnated |= idle | (hopeless & ~nonfinite & ~broken)
-        self.pending &= ~(hopeless | idle)
+        nonfinite = hopeless & negate(finite(norm) & finite(state.residual_norm))
+        broken = hopeless & negate(nonfinite) & (state.breakdown > 0)
+        self.nonfinite = self.nonfinite | nonfinite
+        self.reason = choose(broken, state.breakdown, self.reason)
+        self.stagnated = self.stagnated | idle | (hopeless & negate(nonfinite | broken))
+        self.pending = self.pending & negate(hopeless | idle)
 
-    def _restart(self, again: Tensor, x: Tensor, r: Tensor) -> None:
+    def _restart(self, again: Flag, x: Tensor, r: Tensor) -> None:
         """Start the columns `again` afresh from their true residual."""
         self.num_restarts += 1
         old = self.state
         fresh = self.solver.init(self.system, x.clone(), r)
-        if self.solver.restarts_per_column and not bool(again.all()):
+        if self.solver.restarts_per_column and not every(again):
             for item in fields(fresh):
                 new, kept = getattr(fresh, item.name), getattr(old, item.name)
                 if isinstance(new, Tensor):
-                    mask = again if new.ndim == again.ndim else self.system.spread(again)
-                    setattr(fresh, item.name, torch.where(mask, new, kept))
+                    is_field = new.ndim > len(self.system.batch_shape)
+                    merge = self.system.select if is_field else choose
+                    setattr(fresh, item.name, merge(again, new, kept))
         fresh.active = self.pending & (old.active | again)
         self.state = fresh
 
@@ -249,21 +269,23 @@ class Iteration(Generic[S]):
         """The true residual of what is given back, and the first failure as the status."""
         system = self.system
         x = self.best_x
-        if bool(self.pending.any()):
+        if some(self.pending):
             # out of steps: the last iterate, which the method prefers, unless it is worse off
             last = self.solver.iterate(system, self.state)
             norm = system.norm(system.residual(last))
             use = self.pending & (norm <= 10.0 * self.best_norm)
-            x = torch.where(system.spread(use), last, x)
-            self.best_norm = torch.where(use, norm, self.best_norm)
-            self.converged |= self.pending & (self.best_norm <= self.tolerance)
-            self.pending &= ~self.converged
+            x = system.select(use, last, x)
+            self.best_norm = choose(use, norm, self.best_norm)
+            self.converged = self.converged | (
+                self.pending & (self.best_norm <= self.tolerance)
+            )
+            self.pending = self.pending & negate(self.converged)
         return Solution(
             value=x,
             status=self._status(),
-            converged=self.converged,
+            converged=system.as_tensor(self.converged),
             num_steps=self.num_steps,
-            history=torch.stack(self.history),
+            history=system.stack(self.history),
             stats=self._stats(),
         )
 
@@ -275,22 +297,23 @@ class Iteration(Generic[S]):
             Status.MAX_STEPS: self.pending,
         }
         for status, columns in failures.items():
-            if bool(columns.any()):
+            if some(columns):
                 return status
         return Status.CONVERGED
 
     def _stats(self) -> dict[str, Any]:
-        reasons = self.solver.breakdown_reasons
-        codes = sorted(set(self.reason.flatten().tolist()) - {0})
+        system, reasons = self.system, self.solver.breakdown_reasons
+        reason = system.as_tensor(self.reason)
         stats: dict[str, Any] = {
             "solver": type(self.solver).__name__,
-            "residual_norm": self.best_norm,
-            "tolerance": self.tolerance,
-            "column_steps": self.column_steps,
-            "num_applications": self.system.num_applications,
-            "num_preconditionings": self.system.num_preconditionings,
+            "residual_norm": system.as_tensor(self.best_norm),
+            "tolerance": system.as_tensor(self.tolerance),
+            "column_steps": system.as_tensor(self.column_steps),
+            "num_applications": system.num_applications,
+            "num_preconditionings": system.num_preconditionings,
             "num_restarts": self.num_restarts,
         }
+        codes = sorted(set(reason.flatten().tolist()) - {0})
         if codes:
             stats["detail"] = "; ".join(reasons[code - 1] for code in codes)
         return stats

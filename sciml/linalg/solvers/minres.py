@@ -9,7 +9,15 @@ from typing_extensions import override
 
 from sciml.linalg.operator import LinearOperator
 from sciml.linalg.solvers.base import LinearSystem, refuse_structure
-from sciml.linalg.solvers.iteration import IterationState, IterativeSolver, masked_quotient
+from sciml.linalg.solvers.iteration import IterationState, IterativeSolver
+from sciml.linalg.solvers.scalars import (
+    Scalar,
+    at_least,
+    choose,
+    hypotenuse,
+    masked_quotient,
+    square_root,
+)
 
 
 @final
@@ -30,13 +38,13 @@ class MINRESState(IterationState):
     Aw: Tensor
     w_previous: Tensor
     Aw_previous: Tensor
-    gamma: Tensor
-    gamma_previous: Tensor
-    eta: Tensor
-    c: Tensor
-    s: Tensor
-    c_previous: Tensor
-    s_previous: Tensor
+    gamma: Scalar
+    gamma_previous: Scalar
+    eta: Scalar
+    c: Scalar
+    s: Scalar
+    c_previous: Scalar
+    s_previous: Scalar
 
 
 @final
@@ -68,23 +76,22 @@ class MINRES(IterativeSolver[MINRESState]):
     @override
     def init(self, system: LinearSystem, x: Tensor, r: Tensor) -> MINRESState:
         z = system.precondition(r)
-        norm = system.norm(r)
         squared = system.dot(r, z)
-        gamma = squared.clamp_min(0.0).sqrt()
-        zero, one, field = torch.zeros_like(norm), torch.ones_like(norm), torch.zeros_like(r)
+        gamma = square_root(at_least(squared, 0.0))
+        zero, one = system.fill(0.0), system.fill(1.0)
         return MINRESState(
-            active=torch.ones_like(norm, dtype=torch.bool),
-            residual_norm=norm,
-            breakdown=torch.where(squared < 0, 1, 0),
+            active=system.fill(True),
+            residual_norm=system.norm(r),
+            breakdown=choose(squared < 0, 1, 0),
             x=x,
             r=r,
             v=r.clone(),
-            z=z.clone(),
-            v_previous=field,
-            w=field,
-            Aw=field,
-            w_previous=field,
-            Aw_previous=field,
+            z=z.clone(memory_format=torch.contiguous_format),
+            v_previous=torch.zeros_like(r),
+            w=torch.zeros_like(r),
+            Aw=torch.zeros_like(r),
+            w_previous=torch.zeros_like(r),
+            Aw_previous=torch.zeros_like(r),
             gamma=gamma,
             gamma_previous=one,
             eta=gamma,
@@ -96,38 +103,41 @@ class MINRES(IterativeSolver[MINRESState]):
 
     @override
     def step(self, system: LinearSystem, state: MINRESState) -> MINRESState:
-        active, gamma, spread = state.active, state.gamma, system.spread
-        z = state.z * spread(masked_quotient(torch.ones_like(gamma), gamma, active))
+        active, gamma, one = state.active, state.gamma, system.fill(1.0)
+        z = state.z * system.spread(masked_quotient(one, gamma, active))
         Az = system.apply(z)
         delta = system.dot(Az, z)
-        v = Az.clone()
-        v.addcmul_(spread(masked_quotient(delta, gamma, active)), state.v, value=-1.0)
-        ratio = masked_quotient(gamma, state.gamma_previous, active)
-        v.addcmul_(spread(ratio), state.v_previous, value=-1.0)
+        # the vector of two steps ago makes room for the next: A z - (δ v + γ v_previous) / γ'
+        v = state.v_previous
+        system.scale_and_add(v, -masked_quotient(gamma, state.gamma_previous, active), Az)
+        system.add_scaled(v, -masked_quotient(delta, gamma, active), state.v)
         z_next = system.precondition(v)
         squared = system.dot(v, z_next)
-        gamma_next = squared.clamp_min(0.0).sqrt()
+        gamma_next = square_root(at_least(squared, 0.0))
         rotated = state.c * delta - state.c_previous * state.s * gamma
-        pivot = torch.hypot(rotated, gamma_next)
+        pivot = hypotenuse(rotated, gamma_next)
         above = state.s * delta + state.c_previous * state.c * gamma
         far = state.s_previous * gamma
-        scale = spread(masked_quotient(torch.ones_like(pivot), pivot, active))
         c = masked_quotient(rotated, pivot, active)
         s = masked_quotient(gamma_next, pivot, active)
-        w = (z - spread(far) * state.w_previous - spread(above) * state.w) * scale
-        Aw = (Az - spread(far) * state.Aw_previous - spread(above) * state.Aw) * scale
-        move = spread(c * state.eta)
-        state.x.addcmul_(move, w)
-        state.r.addcmul_(move, Aw, value=-1.0)
+        scale = system.spread(masked_quotient(one, pivot, active))
+        for new, old, image in (
+            (state.w_previous, state.w, z),
+            (state.Aw_previous, state.Aw, Az),
+        ):
+            system.scale_and_add(new, -far, image)
+            system.add_scaled(new, -above, old).mul_(scale)
+        state.w, state.w_previous = state.w_previous, state.w
+        state.Aw, state.Aw_previous = state.Aw_previous, state.Aw
+        move = c * state.eta
+        system.add_scaled(state.x, move, state.w)
+        system.add_scaled(state.r, -move, state.Aw)
         state.residual_norm = system.norm(state.r)
-        code = torch.where(pivot == 0, 2, 0)
-        code = torch.where((squared < 0) | (state.breakdown == 1), 1, code)
-        state.breakdown = torch.where(active, code, 0)
+        indefinite = (squared < 0) | (state.breakdown == 1)
+        state.breakdown = choose(indefinite, 1, choose(pivot == 0, 2, 0))
         state.v_previous, state.v, state.z = state.v, v, z_next
-        state.w_previous, state.w = state.w, w
-        state.Aw_previous, state.Aw = state.Aw, Aw
         state.gamma_previous, state.gamma = gamma, gamma_next
-        state.eta = torch.where(active, -s * state.eta, state.eta)
+        state.eta = choose(active, -s * state.eta, state.eta)
         state.c_previous, state.c, state.s_previous, state.s = state.c, c, state.s, s
         return state
 

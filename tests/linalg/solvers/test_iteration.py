@@ -11,6 +11,7 @@ from sciml.linalg.preconditioners.jacobi import Jacobi
 from sciml.linalg.solvers.base import LinearSystem
 from sciml.linalg.solvers.bicgstab import BiCGStab
 from sciml.linalg.solvers.cg import CG
+from sciml.linalg.solvers.direct import LU, Cholesky
 from sciml.linalg.solvers.gmres import GMRES
 from sciml.linalg.solvers.iteration import Iteration
 from sciml.linalg.solvers.minres import MINRES
@@ -81,6 +82,66 @@ def test_columns_freeze_one_by_one(method):
         assert torch.allclose(alone.value, batched.value[k], rtol=1e-6, atol=1e-18)
         frozen = batched.history[int(steps[k]) :, k]
         assert (frozen == frozen[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("method", KRYLOV)
+def test_one_right_side_ends_as_it_does_in_a_batch(method, dtype):
+    """Python numbers and tensors of them take the same path."""
+    matrix = definite_matrix(40, dtype).reshape(40, 40)
+    operator = DenseOperator(matrix, (5, 8), positive_definite=True)
+    b, start = random(5, 8, dtype=dtype), random(5, 8, dtype=dtype, seed=55117)
+    solver = method(rtol=1e-4 if dtype is torch.float32 else 1e-10)
+    for preconditioner in (None, Jacobi(operator), Jacobi(operator, dtype=torch.float32)):
+        alone = solver.solve(operator, b, x0=start, preconditioner=preconditioner)
+        twice = solver.solve(
+            operator,
+            torch.stack([b, b]),
+            x0=torch.stack([start, start]),
+            preconditioner=preconditioner,
+        )
+        one = solver.solve(
+            operator, b[None, None], x0=start[None, None], preconditioner=preconditioner
+        )
+        assert alone
+        assert alone.converged.shape == alone.stats["residual_norm"].shape == ()
+        assert alone.history.dtype == alone.stats["tolerance"].dtype == dtype
+        assert abs(alone.num_steps - twice.num_steps) <= 1
+        assert torch.allclose(alone.value, twice.value[0], rtol=1e-3, atol=solver.rtol)
+        early = min(len(alone.history), 6)
+        assert torch.allclose(alone.history[:early], twice.history[:early, 0], rtol=1e-2)
+        assert one.converged.shape == one.stats["column_steps"].shape == (1, 1)
+        assert one.history.shape == (one.num_steps + 1, 1, 1)
+        assert torch.equal(one.value[0, 0], alone.value)
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("method", [*KRYLOV, Cholesky, LU])
+def test_what_the_caller_gives_is_not_written_into(method, batch):
+    operator = definite()
+    b, start = random(*batch, 40), random(*batch, 40, seed=55117)
+    kept_b, kept_start = b.clone(), start.clone()
+    preconditioner = Jacobi(operator) if method in KRYLOV else None
+    for x0 in (None, start):
+        solution = method(rtol=1e-9).solve(operator, b, x0=x0, preconditioner=preconditioner)
+        assert solution
+        solution.value.zero_()
+    assert torch.equal(b, kept_b)
+    assert torch.equal(start, kept_start)
+
+
+@pytest.mark.parametrize("method", KRYLOV)
+def test_layout_of_the_right_side_does_not_matter(method):
+    operator = DenseOperator(definite_matrix(40), (5, 8), positive_definite=True)
+    b = random(3, 5, 8)
+    turned = b.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    solver = method(rtol=1e-10)
+    for right in (turned, turned[1], b[:1].expand(3, 5, 8), b[..., ::2].repeat(1, 1, 2)):
+        plain = solver.solve(operator, right.contiguous())
+        start = right * 0.5
+        for x0 in (None, start):
+            value = solver.solve(operator, right, x0=x0).value
+            assert torch.allclose(value, plain.value, atol=1e-8)
 
 
 @pytest.mark.parametrize("method", KRYLOV)
@@ -199,6 +260,28 @@ def test_breakdown_of_one_column_names_it():
     assert torch.allclose(solution.value[0], torch.tensor([1.0, 0.5, 0.0]))
 
 
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("check_every", [1, 7])
+def test_breakdown_is_remembered_until_the_next_check(batch, check_every):
+    """Steps that follow a breakdown before the host looks must not wipe out its reason."""
+    operator = DenseOperator(torch.diag(torch.tensor([1.0, 2.0, -1.0])), symmetric=True)
+    b = torch.tensor([1.0, 1.0, 2.0]).expand(*batch, 3)
+    solution = CG(check_every=check_every).solve(operator, b)
+    assert solution.status is Status.BREAKDOWN
+    assert "p · A p <= 0" in solution.stats["detail"]
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("method", KRYLOV)
+def test_step_lengths_beyond_the_precision_are_no_crash(method, batch):
+    """ρ / p · A p is 1e40 here, which float32 does not have."""
+    operator = DenseOperator(1e-30 * torch.eye(4), positive_definite=True)
+    b = torch.full((*batch, 4), 1e10)
+    solution = method(max_steps=5).solve(operator, b)
+    assert not solution
+    assert torch.isfinite(solution.value).all()
+
+
 def test_gmres_needs_no_more_steps_than_unknowns():
     operator = DenseOperator(nonsymmetric_matrix(12))
     solution = GMRES(rtol=1e-13).solve(operator, random(12))
@@ -243,11 +326,12 @@ def test_state_is_a_dataclass_of_columns():
     """What a per-column restart merges has to lead with the batch."""
     operator = definite()
     b = random(2, 3, 40)
-    for method in (CG(), MINRES(), BiCGStab()):
+    for method in (CG(), CG(flexible=True), MINRES(), BiCGStab()):
         system = LinearSystem(operator, b)
         state = method.init(system, torch.zeros_like(b), b.clone())
         for item in dataclasses.fields(state):
-            assert getattr(state, item.name).shape[:2] == (2, 3)
+            value = getattr(state, item.name)
+            assert value is None or value.shape[:2] == (2, 3)
 
 
 def test_solver_holds_hyper_parameters_only():
