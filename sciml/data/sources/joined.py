@@ -166,14 +166,16 @@ class JoinedSource(Source):
     @override
     def describe(self) -> str:
         splits = ", ".join(f"{name} {len(span)}" for name, span in self._splits.items())
+        files = {path for part in self._parts for path in part.paths}
+        samples = "pairs" if self._spec.paired else "trajectories"
         lines = [
-            f"{self._spec.name}: {len(self._parts)} files, {self.num_trajectories} trajectories"
+            f"{self._spec.name}: {len(files)} files, {self.num_trajectories} {samples}"
             + (f" ({splits})" if splits else "")
         ]
         texts = [part.describe() for part in self._parts]
         for text in dict.fromkeys(texts):
             count = texts.count(text)
-            lines.append(text if count == len(texts) else f"in {count} files: {text}")
+            lines.append(text if count == len(texts) else f"in {count} parts: {text}")
         return "\n".join(lines)
 
 

@@ -5,9 +5,10 @@ that readers assume is refused, because it would silently come back as something
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import IO, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,26 @@ class ScalarSelection:
         out = np.empty((1, *self.spec.resolution), np.float32)
         self.source.read_targets(self.trajectories[number], out)
         return out.reshape(self.spec.resolution)
+
+
+def reserve(file: IO[Any], offset: int, size: int) -> None:
+    """Make a file long enough, and take the space where the system can do that.
+
+    A write through a map of a file on a full disk kills the process; this raises an error.
+
+    Args:
+        file: File open for writing.
+        offset: First byte.
+        size: Number of bytes.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    file.flush()
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), offset, size)
+    else:
+        os.truncate(file.fileno(), offset + size)
 
 
 def select(

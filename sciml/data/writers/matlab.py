@@ -5,7 +5,6 @@ operator, 2020, arXiv:2010.08895, for the variables.
 """
 
 import math
-import os
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciml.data.sources.base import Source
-from sciml.data.writers.array_sets import ScalarSelection, fill_samples, select
+from sciml.data.writers.array_sets import ScalarSelection, fill_samples, reserve, select
 from sciml.data.writers.atomic import write_atomically
 from sciml.typing import StrPath
 
@@ -98,9 +97,7 @@ def write_matlab(
                 file.write(_variable_header(variable))
                 start = file.tell()
                 end = start + -(-variable.nbytes // 8) * 8
-                # a write through a map to a full disk kills the process: take the space first
-                os.posix_fallocate(file.fileno(), start, end - start)
-                file.flush()
+                reserve(file, start, end - start)
                 shown = progress if variable is largest else None
                 _fill(partial, start, variable, shown)
                 file.seek(end)

@@ -4,7 +4,6 @@ Source: J. Kossaifi et al., neuraloperator, 2024, arXiv:2412.10354.
 """
 
 import math
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.data.sources.base import Source
-from sciml.data.writers.array_sets import ScalarSelection, fill_samples, select
+from sciml.data.writers.array_sets import ScalarSelection, fill_samples, reserve, select
 from sciml.data.writers.atomic import write_atomically
 from sciml.typing import StrPath
 
@@ -104,8 +103,7 @@ def _gather(
     progress: Callable[[int], object] | None = None,
 ) -> Tensor:
     """A tensor in a file without a name, filled sample by sample."""
-    # a write through a map to a full disk kills the process, so take the space first
-    os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))
+    reserve(file, 0, 4 * math.prod(shape))
     mapped = np.memmap(file, np.float32, "r+", 0, shape)
     fill_samples(mapped, read, progress)
     return torch.from_numpy(np.asarray(mapped))
