@@ -2,94 +2,102 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, final
+from typing import Any, Unpack, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from sciml.data.buffers import BufferPool
+from sciml.data.augment import Augmentation
+from sciml.data.device import DeviceFrames, fits_on
+from sciml.data.draws import Draw
+from sciml.data.mixing import Mixture
+from sciml.data.options import OpenOptions, WindowOptions
+from sciml.data.samples import SampleReader
 from sciml.data.sources import open_source
 from sciml.data.sources.base import Source
-from sciml.data.sources.resident import ResidentSource, fits_in_memory
+from sciml.data.sources.mixed import MixedSource
+from sciml.data.sources.prepared import prepare
 from sciml.data.splits import Share, Trajectories, choose_splits
 from sciml.data.windows import WindowIndex, Windows
 from sciml.spec import Batch, DatasetSpec
 from sciml.typing import StrPath
 
-RESIDENCES = ("auto", "stream", "ram")
-"""Where frames live: files, memory, or memory when that is faster and they fit."""
-
 _MOST_THREADS = 4
 
 
-class WindowOptions(TypedDict, total=False):
-    """Options of `Windows`, all of them optional."""
-
-    history: int
-    horizon: int
-    stride: int
-    first: int
-    per_trajectory: int | None
-
-
 def open_dataset(
-    path: StrPath,
+    path: StrPath | Sequence[StrPath],
     *,
     split: str | None = None,
     splits: str | Mapping[str, Share] | None = None,
     root: StrPath = "data",
     format: str | None = None,  # noqa: A002  the public name of the option
-    residence: str = "auto",
-    reader_threads: int | None = None,
-    **windows: Unpack[WindowOptions],
+    **options: Unpack[OpenOptions],
 ) -> "WindowedDataset":
     """Open a data set of any known format as windowed samples.
 
     Args:
         path: A file, a folder, or a plain name, which is looked up here, in `root` and in the
-            folder that the environment variable ``SCIML_DATA`` names.
+            folder that the environment variable ``SCIML_DATA`` names. Several paths are mixed
+            into one data set.
         split: Only the trajectories of this split; all of them by default.
         splits: Name of a published split (`sciml.data.splits.PRESETS`), or shares (see
             `trajectory_splits`). By default the split folders or files that there are, else the
             split of the benchmark's papers, else 80, 10 and 10 percent as The Well's.
         root: Folder of data sets.
         format: Format name, to override the detection by content.
-        residence: ``"ram"`` keeps frames in memory after the first read, ``"stream"`` reads
-            files every time. ``"auto"`` keeps them when the files cannot be memory-mapped and
-            all frames need less than a quarter of the available memory.
-        reader_threads: See `WindowedDataset`.
-        windows: Options of `Windows`: history, horizon, stride, first, per_trajectory.
+        options: Options of `OpenOptions`, and of `Windows`: history, horizon, stride, first,
+            per_trajectory, max_stride.
 
     Raises:
         FileNotFoundError: If there is no such data set, or no data in it.
-        ValueError: If the files are damaged, or hold no window or split as asked for.
+        ValueError: If the files are damaged, or do not allow what the options ask for.
     """
-    if residence not in RESIDENCES:
+    given: dict[str, Any] = dict(options)
+    augment, pseudo = given.pop("augment", None), given.pop("pseudo_fields", None)
+    proportions = given.pop("proportions", None)
+    threads = given.pop("reader_threads", None)
+    changes = {k: given.pop(k) for k in ("fields", "resample", "residence") if k in given}
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not paths:
+        raise ValueError("open_dataset: expected at least one path, got none; name a data set")
+    opened = [open_source(_look_up(each, root), format=format) for each in paths]
+    named = [choose_splits(source, splits) for source in opened]
+    sources = [prepare(source, **changes) for source in opened]
+    source, mixture = sources[0], None
+    own_splits = named[0]
+    if len(sources) > 1:
+        source = MixedSource(sources, named)
+        own_splits = source.splits
+        if proportions is not None:
+            mixture = Mixture(source.members, tuple(proportions))
+    elif proportions is not None:
         raise ValueError(
-            f"open_dataset: expected a residence of {RESIDENCES}, got {residence!r}; use auto"
+            f"open_dataset: expected proportions for several data sets, got {proportions} for "
+            f"{path}; pass a list of paths"
         )
-    source = open_source(_look_up(path, root), format=format)
-    named = choose_splits(source, splits)
-    keep = residence == "ram" or (
-        residence == "auto" and not source.memory_mapped and fits_in_memory(source)
-    )
-    frames = ResidentSource(source) if keep else source
     dataset = WindowedDataset(
-        frames, _windows(source, windows), splits=named, reader_threads=reader_threads
+        source,
+        _windows(source, given),
+        splits=own_splits,
+        reader_threads=threads,
+        augmentation=Augmentation(augment, source.spec, source.static_fields, pseudo)
+        if augment
+        else None,
+        mixture=mixture,
+        on_device=changes.get("residence") == "gpu",
     )
     return dataset if split is None else dataset.split(split)
 
 
-def _windows(source: Source, options: WindowOptions) -> Windows:
+def _windows(source: Source, options: Mapping[str, Any]) -> Windows:
     """Windows of a source; pairs have none in time."""
-    return Windows(**({"horizon": 0} | options)) if source.spec.paired else Windows(**options)
+    return Windows(**{"horizon": 0, **options}) if source.spec.paired else Windows(**options)
 
 
 def _look_up(path: StrPath, root: StrPath) -> Path:
@@ -127,6 +135,10 @@ class WindowedDataset(Dataset[Batch]):
             their values depend on it. By default one where reading is a copy from mapped
             memory, which one thread does as fast as the memory allows, else one for each core
             up to four, as filtered chunks are decoded by the thread that reads them.
+        augmentation: Random symmetries of the samples that `batch` draws.
+        mixture: Shares of the data sets that the source is made of, in `shuffled`.
+        on_device: Whether to keep frames on the device that batches are asked for, as far as
+            they fit.
 
     Raises:
         ValueError: If no trajectory is long enough for a window, or windows in time are asked
@@ -141,17 +153,18 @@ class WindowedDataset(Dataset[Batch]):
         splits: Mapping[str, Trajectories] | None = None,
         trajectories: Sequence[int] | NDArray[np.int64] | None = None,
         reader_threads: int | None = None,
+        augmentation: Augmentation | None = None,
+        mixture: Mixture | None = None,
+        on_device: bool = False,
     ) -> None:
+        self.source = source
         if reader_threads is None:
             reader_threads = 1 if source.memory_mapped else min(_MOST_THREADS, _num_cores())
-        if reader_threads < 1:
-            raise ValueError(
-                f"WindowedDataset: expected reader_threads >= 1, got {reader_threads}; leave "
-                "it out to choose by the kind of files"
-            )
-        self.source = source
-        self.reader_threads = reader_threads
-        self._buffers = BufferPool()
+        self._reader = SampleReader(source, reader_threads)
+        self.augmentation = augmentation
+        self.mixture = mixture
+        self.on_device = on_device
+        self._kept: dict[torch.device, DeviceFrames | None] = {}
         self.windows = windows or _windows(source, {})
         if source.spec.paired and replace(self.windows, per_trajectory=None) != Windows(
             horizon=0
@@ -164,7 +177,8 @@ class WindowedDataset(Dataset[Batch]):
         if trajectories is None:
             trajectories = range(source.num_trajectories)
         self.trajectories = np.asarray(trajectories, np.int64)
-        self._splits: dict[str, Trajectories] = dict(source.splits if splits is None else splits)
+        named: Mapping[str, Trajectories] = source.splits if splits is None else splits
+        self._splits = dict(named)
         self._index = WindowIndex(self.windows, self.lengths)
         if not len(self._index):
             longest = int(self.lengths.max(initial=0))
@@ -181,6 +195,11 @@ class WindowedDataset(Dataset[Batch]):
         spec = self.source.spec
         dt = None if spec.dt is None else spec.dt * self.windows.stride
         return replace(spec, history=self.windows.history, dt=dt)
+
+    @property
+    def reader_threads(self) -> int:
+        """Threads that share the samples of a batch."""
+        return self._reader.threads
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -208,24 +227,34 @@ class WindowedDataset(Dataset[Batch]):
                 f"WindowedDataset.split: expected one of {list(self.split_names)}, got "
                 f"{name!r}; take a split of the whole data set, or define it with splits="
             )
-        chosen = self._splits[name]
-        return WindowedDataset(
-            self.source,
-            self.windows,
-            splits={},
-            trajectories=chosen,
-            reader_threads=self.reader_threads,
-        )
+        return self._with(self.windows, {}, self._splits[name])
 
     def windowed(self, **windows: Unpack[WindowOptions]) -> "WindowedDataset":
         """Other windows of the same trajectories; what is not named stays as it is."""
+        return self._with(replace(self.windows, **windows), self._splits, self.trajectories)
+
+    def _with(
+        self,
+        windows: Windows,
+        splits: Mapping[str, Trajectories],
+        trajectories: Sequence[int] | NDArray[np.int64],
+    ) -> "WindowedDataset":
+        """Other windows or trajectories, everything else the same."""
         return WindowedDataset(
             self.source,
-            replace(self.windows, **windows),
-            splits=self._splits,
-            trajectories=self.trajectories,
+            windows,
+            splits=splits,
+            trajectories=trajectories,
             reader_threads=self.reader_threads,
+            augmentation=self.augmentation,
+            mixture=self.mixture,
+            on_device=self.on_device,
         )
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave frames on devices behind."""
+        return {**self.__dict__, "_kept": {}}
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -240,14 +269,31 @@ class WindowedDataset(Dataset[Batch]):
         """A batch; the name is the one that `torch.utils.data.DataLoader` looks for."""
         return self.batch(indices)
 
-    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+    def shuffled(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Window numbers of an epoch: each one once, or in the proportions of the mixture."""
+        if self.mixture is None:
+            return generator.permutation(len(self)).astype(np.int64, copy=False)
+        counts = self.windows.counts(self.lengths)
+        return self.mixture.order(self.trajectories, counts, generator)
+
+    def batch(
+        self,
+        indices: Sequence[int] | NDArray[np.int64],
+        *,
+        draw: Draw | None = None,
+        device: torch.device | None = None,
+    ) -> Batch:
         """Read windows by number, in one pass over the files in the order of their positions.
 
         Args:
             indices: Window numbers; negative ones count from the end.
+            draw: Random numbers of an epoch, for random strides and augmentations; without
+                them samples have the smallest stride and stay as they are.
+            device: Where frames that are kept on a device should be gathered.
 
         Returns:
-            The samples in the order asked for, in host memory (pinned once CUDA is in use).
+            The samples in the order asked for, in host memory (pinned once CUDA is in use), or
+            frames on the device if they are kept there.
 
         Raises:
             IndexError: If a number is out of range.
@@ -261,98 +307,51 @@ class WindowedDataset(Dataset[Batch]):
             )
         position, start = self._index.locate(numbers)
         trajectory = self.trajectories[position]
-        frames = self._read_frames(trajectory, start)
-        history = self.windows.history
-        return Batch(
+        stride = self._strides(numbers, position, start, draw)
+        kept = self._frames_on(device)
+        if kept is None:
+            frames = self._reader.frames(trajectory, start, stride, self.windows.frames)
+        else:
+            frames = kept.frames(position, start, stride, self.windows.frames)
+        history, horizon = self.windows.history, self.windows.horizon
+        targets = frames[:, history:] if horizon else None
+        if self.source.spec.paired:
+            own = self._reader.targets(trajectory) if kept is None else kept.targets(position)
+            targets = own
+        batch = Batch(
             # frames and channels lie next to each other, so that flattening them is a view
             inputs=frames[:, :history].flatten(1, 2),
-            targets=self._targets(trajectory, frames[:, history:]),
+            targets=targets,
             index=torch.from_numpy(np.stack([trajectory, start], axis=1)),
-            **self._read_rest(trajectory, start),
+            **self._reader.rest(trajectory, start, stride, self.windows),
         )
+        if draw is None or self.augmentation is None:
+            return batch
+        return self.augmentation(batch, draw, numbers.tolist())
 
-    def _read_frames(self, trajectory: NDArray[np.int64], start: NDArray[np.int64]) -> Tensor:
-        """Frames (b, h + t, c, *space)."""
-        spec = self.source.spec
-        span, stride = self.windows.span, self.windows.stride
-        shape = (len(start), self.windows.frames, spec.frame_channels, *spec.resolution)
-        # page-locked memory has a pool of its own, which waits for copies under way
-        pinned = _cuda_in_use()
-        frames = torch.empty(shape, pin_memory=True) if pinned else self._buffers.take(shape)
-        buffer = frames.numpy()
+    def _strides(
+        self,
+        numbers: NDArray[np.int64],
+        position: NDArray[np.int64],
+        start: NDArray[np.int64],
+        draw: Draw | None,
+    ) -> NDArray[np.int64]:
+        """Distance of the frames of each window."""
+        draws = None
+        if draw is not None and self.windows.max_stride is not None:
+            draws = draw.uniform(numbers.tolist(), 1, "stride")[:, 0]
+        return self.windows.strides(start, self.lengths[position], draws)
 
-        def read(samples: NDArray[np.int64]) -> None:
-            for sample in samples.tolist():
-                first = int(start[sample])
-                number = int(trajectory[sample])
-                out = buffer[sample]
-                if spec.unstructured:
-                    points = self.source.num_points(number)
-                    out[..., points:] = 0.0
-                    out = out[..., :points]
-                self.source.read(number, first, first + span, stride, out)
-
-        order = np.lexsort((start, trajectory))
-        threads = min(self.reader_threads, len(order))
-        if threads == 1:
-            read(order)
-            return frames
-        # neighbours in the files stay with one thread, which keeps the chunks it has decoded;
-        # threads end with the batch, so that there are none to pickle, fork or close
-        with ThreadPoolExecutor(threads, thread_name_prefix="sciml-reader") as executor:
-            list(executor.map(read, np.array_split(order, threads)))
-        return frames
-
-    def _targets(self, trajectory: NDArray[np.int64], later: Tensor) -> Tensor | None:
-        """Output fields of pairs, else the frames after the history."""
-        if not self.source.spec.paired:
-            return later if self.windows.horizon else None
-        spec = self.source.spec
-        # a point cloud may have fewer points than the buffer
-        shape = (len(trajectory), 1, spec.out_channels, *spec.resolution)
-        targets = torch.zeros(shape) if spec.unstructured else torch.empty(shape)
-        for sample, i in enumerate(trajectory.tolist()):
-            points = self._points(i)
-            self.source.read_targets(i, targets[sample, 0][..., :points].numpy())
-        return targets
-
-    def _points(self, trajectory: int) -> int | None:
-        """Length of the last axis that a trajectory fills; None is all of it."""
-        cloud = self.source.spec.unstructured
-        return self.source.num_points(trajectory) if cloud else None
-
-    def _read_rest(
-        self, trajectory: NDArray[np.int64], start: NDArray[np.int64]
-    ) -> dict[str, Tensor]:
-        """Parameters, static fields, boundary codes and times, as far as there are any."""
-        source, spec = self.source, self.source.spec
-        numbers = trajectory.tolist()
-        last_input = start + self.windows.stride * (self.windows.history - 1)
-        steps = last_input[:, None] + self.windows.stride * np.arange(self.windows.horizon + 1)
-        if spec.paired:  # the outputs belong to the time of the inputs
-            steps = np.repeat(steps, 2, axis=1)
-        times = [source.times(i)[row] for i, row in zip(numbers, steps, strict=True)]
-        boundary = [source.boundary(i) for i in numbers]
-        rest: dict[str, Any] = {
-            "times": torch.from_numpy(np.stack(times)),
-            "boundary": torch.from_numpy(np.stack(boundary)),
-        }
-        if spec.params:
-            params = np.stack([source.params(i) for i in numbers])
-            rest["params"] = torch.from_numpy(params).to(torch.float32)
-        if spec.unstructured:
-            rest["coords"] = torch.zeros((len(numbers), spec.resolution[0], spec.ndim))
-            rest["mask"] = torch.zeros((len(numbers), spec.resolution[0]), dtype=torch.bool)
-            for sample, i in enumerate(numbers):
-                points = source.num_points(i)
-                rest["mask"][sample, :points] = True
-                source.read_coords(i, rest["coords"][sample, :points].numpy())
-        channels = sum(field.components for field in source.static_fields)
-        if channels:
-            rest["static"] = torch.empty((len(numbers), channels, *spec.resolution))
-            for sample, i in enumerate(numbers):
-                source.read_static(i, rest["static"][sample].numpy())
-        return rest
+    def _frames_on(self, device: torch.device | None) -> DeviceFrames | None:
+        """The frames of the trajectories in use on a device, if they are kept there."""
+        if device is None or not self.on_device:
+            return None
+        if device not in self._kept:
+            fits = fits_on(device, self.source, self.trajectories)
+            self._kept[device] = (
+                DeviceFrames(self.source, self.trajectories, device) if fits else None
+            )
+        return self._kept[device]
 
 
 def _num_cores() -> int:
@@ -360,9 +359,3 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _cuda_in_use() -> bool:
-    """Whether batches will be copied to CUDA, which is faster from page-locked memory."""
-    # asking whether CUDA is available would initialise it, also in worker processes
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

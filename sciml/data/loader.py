@@ -1,5 +1,6 @@
 """Batches in a reproducible order, read ahead by one thread."""
 
+import functools
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -7,9 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sciml.data.dataset import WindowedDataset
+from sciml.data.device import Copy, DeviceCopies
+from sciml.data.draws import Draw
 from sciml.spec import Batch
 
 
@@ -70,6 +74,7 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.prefetch = prefetch
+        self.device: torch.device | None = None
         whole, rest = divmod(len(dataset), batch_size)
         last = 0 if drop_last else rest - rest % world_size
         self._num_samples = whole * batch_size + last
@@ -90,6 +95,18 @@ class BatchLoader:
     def epoch(self) -> int:
         """The epoch under way, or the next one between two passes."""
         return self._epoch
+
+    def to(self, device: torch.device | None) -> "BatchLoader":
+        """Hand batches out on a device, copied there by the thread that reads ahead.
+
+        Args:
+            device: Where batches are wanted; None for host memory, as without this call.
+
+        Returns:
+            This loader.
+        """
+        self.device = device
+        return self
 
     def set_epoch(self, epoch: int, position: int = 0) -> None:
         """Let the next pass be this epoch, from this batch on; later passes follow on it.
@@ -122,8 +139,7 @@ class BatchLoader:
             return np.arange(self._num_samples, dtype=np.int64)
         # Philox is counter-based: neighbouring epochs are as independent as distant ones
         bits = np.random.Philox(np.random.SeedSequence([self.seed, epoch]))
-        shuffled = np.random.Generator(bits).permutation(len(self.dataset))
-        return shuffled[: self._num_samples].astype(np.int64, copy=False)
+        return self.dataset.shuffled(np.random.Generator(bits))[: self._num_samples]
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass: the rest of an epoch that was set, else the next epoch.
@@ -137,7 +153,7 @@ class BatchLoader:
 
     def _batches(self, order: NDArray[np.int64], epoch: int, first: int) -> Iterator[Batch]:
         numbers = (self._share(order, number) for number in range(first, len(self)))
-        for number, batch in enumerate(self._read_ahead(numbers), first):
+        for number, batch in enumerate(self._read_ahead(numbers, epoch), first):
             if number + 1 < len(self):
                 self._epoch, self._position = epoch, number + 1
             else:
@@ -149,19 +165,25 @@ class BatchLoader:
         start = number * self.batch_size
         return order[start : start + self.batch_size][self.rank :: self.world_size]
 
-    def _read_ahead(self, numbers: Iterator[NDArray[np.int64]]) -> Iterator[Batch]:
+    def _read_ahead(self, numbers: Iterator[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        # random strides and augmentations are for the samples that a model learns from
+        draw = Draw(self.seed, epoch) if self.shuffle else None
+        read = functools.partial(self.dataset.batch, draw=draw, device=self.device)
+        copies = DeviceCopies(self.device)
+        fetch = functools.partial(copies.start, read)
         if not self.prefetch:
-            yield from map(self.dataset.batch, numbers)
+            for indices in numbers:
+                yield copies.finish(*fetch(indices))
             return
-        pending: deque[Future[Batch]] = deque()
+        pending: deque[Future[Copy]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="sciml-batch-loader") as executor:
             try:
                 for indices in numbers:
-                    pending.append(executor.submit(self.dataset.batch, indices))
+                    pending.append(executor.submit(fetch, indices))
                     if len(pending) > self.prefetch:
-                        yield pending.popleft().result()
+                        yield copies.finish(*pending.popleft().result())
                 while pending:
-                    yield pending.popleft().result()
+                    yield copies.finish(*pending.popleft().result())
             finally:
                 # the consumer left early or reading failed: the thread ends with what it is at
                 for future in pending:

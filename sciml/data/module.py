@@ -1,12 +1,19 @@
 """The views of one data set that training and evaluation need."""
 
+import logging
 import math
+from collections.abc import Iterator
 from typing import final
 
 from sciml.data.dataset import WindowedDataset
 from sciml.data.loader import BatchLoader
-from sciml.data.statistics import DataStatistics, source_statistics
-from sciml.spec import DatasetSpec
+from sciml.data.statistics import DataStatistics
+from sciml.data.statistics_cache import cached_statistics
+from sciml.data.well_statistics import read_well_statistics
+from sciml.spec import Batch, DatasetSpec
+from sciml.typing import StrPath
+
+_LOG = logging.getLogger(__name__)
 
 _VALIDATION_BYTES = 2**26
 _VALIDATION_SAMPLES = 32
@@ -28,9 +35,14 @@ class DataModule:
         rollout_steps: Frames that a rollout predicts; by default up to the end of the shortest
             trajectory.
         seed: Seed of the training order.
+        statistics_file: The Well's ``stats.yaml``, whose values are used instead of statistics
+            of the training split as far as they cover it: all fields, frames one apart, no
+            statistics of points. They have four significant digits, and save a pass over the
+            data.
 
     Raises:
-        ValueError: If the data set has no training split, or rollouts do not fit trajectories.
+        ValueError: If the data set has no training split, rollouts do not fit trajectories, or
+            there are published statistics of pairs.
     """
 
     def __init__(
@@ -42,6 +54,7 @@ class DataModule:
         rollout_from: int | None = None,
         rollout_steps: int | None = None,
         seed: int = 0,
+        statistics_file: StrPath | None = None,
     ) -> None:
         if "train" not in dataset.split_names:
             raise ValueError(
@@ -51,9 +64,14 @@ class DataModule:
             )
         self.batch_size = batch_size
         self.seed = seed
+        self.statistics_file = statistics_file
         self._statistics: dict[bool, DataStatistics] = {}
         if dataset.spec.paired:
-            given = {"rollout_from": rollout_from, "rollout_steps": rollout_steps}
+            given = {
+                "rollout_from": rollout_from,
+                "rollout_steps": rollout_steps,
+                "statistics_file": statistics_file,
+            }
             if history != 1 or set(given.values()) != {None}:
                 raise ValueError(
                     f"DataModule: expected no history and no rollout of {dataset.spec.name}, "
@@ -133,6 +151,43 @@ class DataModule:
             horizon=self.rollout_steps, first=self._rollout_first, per_trajectory=1
         )
 
+    def rollout_chunks(
+        self, split: str, *, batch_size: int, chunk_steps: int
+    ) -> Iterator[Batch]:
+        """Rollouts of a split in pieces, whose memory does not grow with their length.
+
+        Trajectories come in groups of `batch_size`, and those of a group piece by piece in the
+        order of time: the targets of each batch follow on those of the one before. Inputs are
+        the true frames before the targets; those of the first piece begin the rollout.
+
+        Args:
+            split: Name of the split.
+            batch_size: Trajectories of a group.
+            chunk_steps: Most target frames of a batch.
+
+        Raises:
+            ValueError: If there is no such split, the samples are pairs, or a size is below
+                one.
+        """
+        if self.spec.paired or batch_size < 1 or chunk_steps < 1:
+            raise ValueError(
+                "DataModule.rollout_chunks: expected trajectories, batch_size >= 1 and "
+                f"chunk_steps >= 1, got {'pairs' if self.spec.paired else 'trajectories'}, "
+                f"{batch_size} and {chunk_steps}; correct them"
+            )
+        rollouts = self.rollout_dataset(split)
+        stride = rollouts.windows.stride
+        pieces = [
+            rollouts.windowed(
+                horizon=min(chunk_steps, self.rollout_steps - done),
+                first=self._rollout_first + stride * done,
+            )
+            for done in range(0, self.rollout_steps, chunk_steps)
+        ]
+        for start in range(0, len(rollouts), batch_size):
+            for piece in pieces:
+                yield piece.batch(range(start, min(start + batch_size, len(rollouts))))
+
     def one_step_dataset(self, split: str) -> WindowedDataset:
         """All windows of a split with one target frame.
 
@@ -142,17 +197,36 @@ class DataModule:
         return self.dataset.split(split)
 
     def statistics(self, *, per_point: bool = False) -> DataStatistics:
-        """Statistics of the training split's fields and increments; computed once.
+        """Statistics of the training split's fields and increments.
+
+        Computed once in a process; those of large data sets once for all runs.
 
         Args:
             per_point: Of every point of a channel instead of every channel.
         """
         if per_point not in self._statistics:
             train = self.dataset.split("train")
-            self._statistics[per_point] = source_statistics(
+            self._statistics[per_point] = self._published(
+                train, per_point
+            ) or cached_statistics(
                 train.source,
                 train.trajectories.tolist(),
                 lag=train.windows.stride,
                 per_point=per_point,
             )
         return self._statistics[per_point]
+
+    def _published(self, train: WindowedDataset, per_point: bool) -> DataStatistics | None:
+        """Statistics of the file, if there is one and it has what is asked for."""
+        if self.statistics_file is None:
+            return None
+        found = read_well_statistics(
+            self.statistics_file,
+            train.source.spec,
+            num_frames=int(train.lengths.sum()),
+            num_steps=int(train.lengths.min()),
+        )
+        if found.field and found.increment and train.windows.stride == 1 and not per_point:
+            return DataStatistics(found.field, found.field, found.increment)
+        _LOG.info("%s does not cover what is asked for: computing it", self.statistics_file)
+        return None

@@ -72,6 +72,9 @@ class Normalizer(nn.Module):
             statistics: Of each channel, or of each point of each channel.
             kind: What shift and scale are.
             space: Grid of the points that the statistics are of; empty for channels.
+
+        Raises:
+            ValueError: If minimum and maximum are needed and not known.
         """
         normalizer = cls(len(statistics.mean) // math.prod(space), kind, space)
         normalizer._adopt(statistics)
@@ -92,12 +95,20 @@ class Normalizer(nn.Module):
         return self
 
     def _adopt(self, statistics: ChannelStatistics) -> None:
-        magnitude = torch.maximum(statistics.minimum.abs(), statistics.maximum.abs())
+        low, high = statistics.minimum, statistics.maximum
+        if low is None or high is None:
+            if self.kind == "minmax":
+                raise ValueError(
+                    "Normalizer: expected statistics with minimum and maximum for minmax, got "
+                    "published ones without; compute them, or use zscore or rms"
+                )
+            low, high = -statistics.rms, statistics.rms  # some value is at least as large
+        magnitude = torch.maximum(low.abs(), high.abs())
         zero, one = torch.zeros_like(magnitude), torch.ones_like(magnitude)
         shift, scale = {
             "zscore": (statistics.mean, statistics.std),
             "rms": (zero, statistics.rms),
-            "minmax": (statistics.minimum, statistics.maximum - statistics.minimum),
+            "minmax": (low, high - low),
             "none": (zero, one),
         }[self.kind]
         if self.kind != "none":

@@ -46,9 +46,10 @@ class FilePlan(Plan):
 
     Args:
         name: Name of the data set, for messages.
-        path: File or folder.
-        views: Arguments of `DataModule`: batch size, history, rollout.
-        options: Options of `open_dataset`: format, splits, residence, stride.
+        path: File or folder, or several that are mixed.
+        views: Arguments of `DataModule`: batch size, history, rollout, statistics.
+        options: Options of `open_dataset`: format, splits, fields, resampling, residence,
+            strides, augmentation.
         root: Folder in which plain names are looked up.
         origin: Where the files can be had, for the message when there are none.
 
@@ -59,7 +60,7 @@ class FilePlan(Plan):
     def __init__(
         self,
         name: str,
-        path: StrPath | None,
+        path: StrPath | Sequence[StrPath] | None,
         views: Mapping[str, Any],
         options: Mapping[str, Any] | None = None,
         *,

@@ -8,7 +8,7 @@ Analysis and Recommendations, The American Statistician 37, 1983, equation 2.1.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -29,15 +29,15 @@ class ChannelStatistics:
         count: Number n of values in each channel.
         mean: Mean of each channel.
         squared_deviations: Sum M2 of squared deviations from the mean.
-        minimum: Smallest value.
-        maximum: Largest value.
+        minimum: Smallest value; None if it is not known.
+        maximum: Largest value; None if it is not known.
     """
 
     count: int
     mean: Float[Tensor, " c"]
     squared_deviations: Float[Tensor, " c"]
-    minimum: Float[Tensor, " c"]
-    maximum: Float[Tensor, " c"]
+    minimum: Float[Tensor, " c"] | None = None
+    maximum: Float[Tensor, " c"] | None = None
 
     @classmethod
     def of(cls, values: Float[Tensor, "n c *space"]) -> "ChannelStatistics":
@@ -88,8 +88,8 @@ class ChannelStatistics:
             self.squared_deviations
             + other.squared_deviations
             + difference**2 * (self.count * other.count / count),
-            torch.minimum(self.minimum, other.minimum),
-            torch.maximum(self.maximum, other.maximum),
+            _combined(torch.minimum, self.minimum, other.minimum),
+            _combined(torch.maximum, self.maximum, other.maximum),
         )
 
     @property
@@ -106,6 +106,13 @@ class ChannelStatistics:
     def rms(self) -> Float[Tensor, " c"]:
         """Root mean square."""
         return (self.sum_squares / self.count).sqrt()
+
+
+def _combined(
+    pick: Callable[[Tensor, Tensor], Tensor], one: Tensor | None, other: Tensor | None
+) -> Tensor | None:
+    """An extreme of two sets of values, if it is known of both."""
+    return None if one is None or other is None else pick(one, other)
 
 
 @final

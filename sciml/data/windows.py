@@ -16,16 +16,22 @@ class Windows:
     leaves its trajectory. A trajectory of T frames has ``T - first - s (h + t - 1)`` windows,
     none if that is negative.
 
+    With `max_stride`, a training sample draws its stride anew in each epoch, evenly from
+    `stride` to `max_stride` as far as its trajectory reaches. Which windows there are, and all
+    samples that are not drawn at random, are those of `stride`.
+
     Args:
         history: Input frames h.
         horizon: Target frames t; 0 where targets are not wanted, and for pairs, which bring
             their own.
-        stride: Distance s of the frames of a window.
+        stride: Distance s of the frames of a window; the smallest one of random strides.
         first: First frame at which a window may start.
         per_trajectory: At most so many windows of each trajectory, the earliest ones.
+        max_stride: Largest random stride; None where all strides are equal.
 
     Raises:
-        ValueError: If a count is below one, or `horizon` or `first` below zero.
+        ValueError: If a count is below one, `horizon` or `first` below zero, or `max_stride`
+        below `stride`.
     """
 
     history: int = 1
@@ -33,6 +39,7 @@ class Windows:
     stride: int = 1
     first: int = 0
     per_trajectory: int | None = None
+    max_stride: int | None = None
 
     def __post_init__(self) -> None:
         for name, low in (("history", 1), ("horizon", 0), ("stride", 1), ("first", 0)):
@@ -44,6 +51,11 @@ class Windows:
             raise ValueError(
                 f"Windows: expected per_trajectory >= 1, got {self.per_trajectory}; leave it "
                 "out for all windows"
+            )
+        if self.max_stride is not None and self.max_stride < self.stride:
+            raise ValueError(
+                f"Windows: expected max_stride >= stride, got {self.max_stride} < "
+                f"{self.stride}; leave it out for equal strides"
             )
 
     @property
@@ -62,6 +74,32 @@ class Windows:
         return (
             counts if self.per_trajectory is None else np.minimum(counts, self.per_trajectory)
         )
+
+    def strides(
+        self,
+        start: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        draws: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
+        """Distance of the frames of each window.
+
+        Args:
+            start: First frame of each window.
+            lengths: Number of frames of its trajectory.
+            draws: A number of [0, 1) for each window, evenly distributed; None for the
+                smallest stride.
+
+        Returns:
+            Strides from s to min(max_stride, ⌊(T - start - 1) / (h + t - 1)⌋), evenly
+            distributed.
+        """
+        smallest = np.full(len(start), self.stride, np.int64)
+        if draws is None or self.max_stride is None or self.frames == 1:
+            return smallest
+        reach = (lengths - start - 1) // (self.frames - 1)
+        choices = np.minimum(reach, self.max_stride) - self.stride + 1
+        strides: NDArray[np.int64] = smallest + (draws * choices).astype(np.int64)
+        return strides
 
 
 @final

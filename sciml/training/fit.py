@@ -207,7 +207,9 @@ def _train(
     horizon = module.objective.horizon
     training = Parcels(
         lightning,
-        lambda rank, world_size: data.train_loader(horizon, rank, world_size),
+        lambda rank, world_size: data.train_loader(horizon, rank, world_size).to(
+            lightning.strategy.root_device
+        ),
         resumable=True,
     )
     validation = None

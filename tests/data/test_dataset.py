@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from sciml.data.dataset import WindowedDataset, open_dataset
+from sciml.data.draws import Draw
 from sciml.data.generate import generate_splits, recipe_spec
 from sciml.data.sources.resident import ResidentSource, fits_in_memory
 from sciml.data.windows import Windows
@@ -140,6 +141,30 @@ def test_plain_names_are_looked_up(tmp_path, monkeypatch):
         open_dataset("burger", root=root)
 
 
+def test_random_strides_are_drawn_for_training_only(tmp_path):
+    frames = write_splits(tmp_path, steps=12)
+    dataset = open_dataset(tmp_path, history=2, horizon=2, max_stride=3)
+    assert len(dataset) == 8 * 9
+    seen = set()
+    for epoch in range(8):
+        indices = np.arange(0, 72, 5)
+        batch = dataset.batch(indices, draw=Draw(61_001, epoch))
+        for sample, (trajectory, start) in enumerate(batch.index.tolist()):
+            steps = np.diff(batch.times[sample].numpy())
+            stride = round(float(steps[0]) / 0.1)
+            seen.add((11 - start, stride))
+            own = frames[trajectory, start : start + 3 * stride + 1 : stride]
+            np.testing.assert_array_equal(batch.inputs[sample], own[:2].reshape(6, 6, 4))
+            np.testing.assert_array_equal(batch.targets[sample], own[2:])
+    # every stride that fits occurs
+    assert {stride for reach, stride in seen if reach >= 9} == {1, 2, 3}
+    assert {stride for reach, stride in seen if reach < 6} == {1}
+    assert same(
+        dataset.batch([3, 9]), open_dataset(tmp_path, history=2, horizon=2).batch([3, 9])
+    )
+    assert dataset.spec.dt == pytest.approx(0.1)
+
+
 def test_refusals(tmp_path):
     write_splits(tmp_path)
     dataset = open_dataset(tmp_path)
@@ -162,7 +187,7 @@ def test_memory_is_used_only_where_it_helps(tmp_path, monkeypatch):
     # 3 trajectories of 5 frames of 24 float32 values
     for available, fits in ((4 * 1440, False), (4 * 1440 + 1, True)):
         monkeypatch.setattr(
-            "sciml.data.sources.resident._available_bytes", lambda a=available: a
+            "sciml.data.sources.resident.available_bytes", lambda a=available: a
         )
         assert fits_in_memory(packed.source) == fits
         kept = open_dataset(tmp_path / "packed.h5").source

@@ -135,7 +135,7 @@ def test_error_in_the_thread_reaches_the_consumer(dataset):
         def __len__(self):
             return 25
 
-        def batch(self, indices):
+        def batch(self, indices, **_):
             if indices[0] >= 8:
                 raise OSError("disk gone")
             return dataset.batch(indices)

@@ -116,6 +116,28 @@ def test_statistics_come_from_the_training_split_only(tmp_path):
     assert float(Normalizer.from_statistics(before.field).shift) == float(before.field.mean)
 
 
+@pytest.mark.parametrize("chunk_steps", [1, 3, 4, 99])
+def test_rollouts_in_chunks_are_whole_rollouts(tmp_path, chunk_steps):
+    write_splits(tmp_path)
+    data = DataModule(
+        open_dataset(tmp_path, stride=2), history=2, rollout_from=4, rollout_steps=7
+    )
+    whole = data.rollout_dataset("valid")
+    chunks = list(data.rollout_chunks("valid", batch_size=2, chunk_steps=chunk_steps))
+    per_group = -(-7 // chunk_steps)
+    assert len(chunks) == 2 * per_group
+    assert max(c.targets.shape[1] for c in chunks) == min(chunk_steps, 7)
+    for group, numbers in enumerate(([0, 1], [2])):
+        own = chunks[group * per_group : (group + 1) * per_group]
+        expected = whole.batch(numbers)
+        assert torch.equal(own[0].inputs, expected.inputs)
+        assert torch.equal(torch.cat([c.targets for c in own], 1), expected.targets)
+        times = [own[0].times[:, :1], *(c.times[:, 1:] for c in own)]
+        assert torch.equal(torch.cat(times, 1), expected.times)
+    with pytest.raises(ValueError, match="chunk_steps >= 1, got trajectories, 2 and 0"):
+        next(data.rollout_chunks("valid", batch_size=2, chunk_steps=0))
+
+
 def test_refusals(tmp_path):
     write_splits(tmp_path, counts={"train": 2, "test": 1})
     dataset = open_dataset(tmp_path)

@@ -42,6 +42,41 @@ def test_long_series_need_no_list():
     assert (position[0], start[0]) == (9, 10**12 - 5)
 
 
+@given(
+    length=st.integers(1, 30),
+    history=st.integers(1, 3),
+    horizon=st.integers(0, 3),
+    stride=st.integers(1, 3),
+    wider=st.integers(0, 6),
+    first=st.integers(0, 3),
+)
+def test_random_strides_equal_enumeration(length, history, horizon, stride, wider, first):
+    windows = Windows(history, horizon, stride, first, max_stride=stride + wider)
+    index = WindowIndex(windows, np.array([length], np.int64))
+    _, starts = index.locate(np.arange(len(index), dtype=np.int64))
+    draws = (np.arange(200) + 0.5) / 200
+    for start in starts.tolist():
+        reach = [
+            s
+            for s in range(stride, stride + wider + 1)
+            if start + s * (windows.frames - 1) < length
+        ]
+        at = np.full(200, start)
+        found = windows.strides(at, np.full(200, length), draws)
+        if windows.frames == 1:
+            assert set(found.tolist()) == {stride}
+        else:  # each possible stride, equally often
+            values, counts = np.unique(found, return_counts=True)
+            assert values.tolist() == reach
+            assert counts.max() - counts.min() <= 1
+        assert set(windows.strides(at, np.full(200, length)).tolist()) == {stride}
+
+
+def test_strides_of_equal_windows_are_not_drawn():
+    found = Windows(2, 1, 3).strides(np.zeros(4, np.int64), np.full(4, 99), np.full(4, 0.999))
+    assert found.tolist() == [3, 3, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -50,6 +85,7 @@ def test_long_series_need_no_list():
         ({"stride": -1}, "stride >= 1, got -1"),
         ({"first": -2}, "first >= 0, got -2"),
         ({"per_trajectory": 0}, "per_trajectory >= 1, got 0; leave it out"),
+        ({"stride": 3, "max_stride": 2}, "max_stride >= stride, got 2 < 3; leave it out"),
     ],
 )
 def test_impossible_windows(options, message):

@@ -16,6 +16,7 @@ class Field:
     sample_varying: bool = True
     time_varying: bool = True
     dim_varying: tuple[bool, ...] | None = None
+    keep_axes: bool = False  # with length 1, those of space that do not vary
     flat_tensor: bool = False
     dtype: str = "<f4"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -119,6 +120,10 @@ def _write_field(group, item, shape, generator):
     tail = (ndim,) * item.rank
     values = generator.standard_normal(kept + tail).astype(item.dtype)
     stored = values.reshape((*kept, ndim**2)) if item.flat_tensor else values
+    if item.keep_axes:
+        lead = kept[: item.sample_varying + item.time_varying]
+        space = (n if flag else 1 for n, flag in zip(shape[2:], varying[2:], strict=True))
+        stored = values.reshape((*lead, *space, *tail))
     dataset = group.create_dataset(item.name, data=stored, **item.options)
     dataset.attrs["sample_varying"] = item.sample_varying
     dataset.attrs["time_varying"] = item.time_varying

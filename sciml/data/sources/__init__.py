@@ -56,11 +56,13 @@ def open_source(
 def _open(chosen: Format, paths: Sequence[Path], back_end: str) -> Sequence[FileSource]:
     """Parts of one split, all of one container."""
     for path in paths:
-        if container_of(path) != chosen.container:
+        container = container_of(path)
+        if container != chosen.container:
+            kind = "a file of unknown kind" if container is None else f"a {container} file"
             raise ValueError(
                 f"open_source: expected {chosen.container} files of the {chosen.name} format, "
-                f"got {path} of {path.stat().st_size} bytes; if it was cut, delete it and "
-                "generate or download it again, else move it out of the folder"
+                f"got {kind}, {path} of {path.stat().st_size} bytes; if it was cut, delete it "
+                "and generate or download it again, else move it out of the folder"
             )
     return chosen.open_files(paths, back_end)
 

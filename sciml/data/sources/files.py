@@ -4,6 +4,7 @@ import difflib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from sciml.data.sources.base import Container
 from sciml.typing import StrPath
@@ -23,7 +24,7 @@ def is_hdf5(path: Path) -> bool:
     """
     size = path.stat().st_size
     offset = 0
-    with path.open("rb") as file:
+    with _open_readable(path) as file:
         while offset + len(_HDF5_SIGNATURE) <= size:
             file.seek(offset)
             if file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE:
@@ -36,20 +37,36 @@ def container_of(path: Path) -> Container | None:
     """Kind of a file by its signature, None when it is none that we read."""
     if is_hdf5(path):
         return "hdf5"
-    with path.open("rb") as file:
+    with _open_readable(path) as file:
         head = file.read(128)
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith(b"MATLAB 5.0 MAT-file"):
         return "matlab5"
-    if head.startswith(b"PK") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        # damaged directories make it raise all of these
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
+            return None
         if any(name.endswith("data.pkl") for name in names):
             return "torch"
         if names and all(name.endswith(".npy") for name in names):
             return "npz"
     return None
+
+
+def _open_readable(path: Path) -> BinaryIO:
+    """The file for reading, or an error that says what to do about it."""
+    try:
+        return path.open("rb")
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno,
+            f"open_source: expected a file that may be read, got {path} without permission; "
+            "ask its owner, or copy it to where you may read",
+        ) from error
 
 
 def existing_path(path: StrPath, function: str) -> Path:

@@ -1,6 +1,7 @@
 """Arrays inside HDF5 files, read past HDF5 where their storage allows it."""
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -13,16 +14,14 @@ import h5py
 import numpy as np
 from typing_extensions import override
 
-from sciml.data.sources.hdf5_arrays import (
-    ChunkTableArray,
-    DirectChunkArray,
-    HDF5Array,
-    LibraryArray,
-    MappedArray,
-)
+from sciml.data.sources.hdf5_arrays import HDF5Array, LibraryArray, MappedArray
+from sciml.data.sources.hdf5_chunked import ChunkedArray, ChunkTableArray, DirectChunkArray
 from sciml.data.sources.hdf5_chunks import ChunkGrid, ChunkTable, make_chunk_table
-from sciml.data.sources.hdf5_file import OpenFile, open_library_file
+from sciml.data.sources.hdf5_file import OpenFile, damage_named, open_library_file
 from sciml.data.sources.hdf5_layout import ArrayLayout, check_links, check_storage, plan_array
+
+if sys.platform != "win32":
+    import resource
 
 __all__ = [
     "BACK_ENDS",
@@ -48,7 +47,17 @@ _WANTED = {
     "chunk_table": "of chunks without filters",
     "direct_chunk": "of chunks with filters that are decoded here",
 }
-_MOST_OPEN_READERS = 128  # each holds at most three descriptors; systems allow 256 to 1024
+
+
+def _most_open_readers() -> int:
+    """So many readers that they hold half of the descriptors a process may have."""
+    if sys.platform == "win32":
+        return 1024
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(min(soft, 4096) // 4, 16) if soft > 0 else 1024
+
+
+_MOST_OPEN_READERS = _most_open_readers()
 
 
 @contextmanager
@@ -61,17 +70,9 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     Raises:
         ValueError: If the file is damaged, or links lead out of its folder.
     """
-    try:
-        with open_library_file(path) as file:
-            check_links(file, path.resolve().parent, set())
-            yield file
-    except FileNotFoundError:
-        raise
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            "open_source: expected a complete HDF5 file, got a truncated or damaged one, "
-            f"{path} ({error}); delete it and generate or download it again"
-        ) from error
+    with damage_named(path), open_library_file(path) as file:
+        check_links(file, path.resolve().parent, set())
+        yield file
 
 
 def inspect_array(dataset: Any, back_end: str = "auto") -> ArrayLayout:
@@ -156,11 +157,12 @@ class ArrayReader:
         # keyed by process: a handle inherited through fork must never be used (its lock may be
         # held, and both sides would share one file position)
         self._opened: dict[int, Mapping[str, HDF5Array]] = {}
+        self._tables: dict[str, ChunkTable] = {}
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         """Leave handles behind: they mean nothing in another process."""
-        return {**self.__dict__, "_opened": {}}
+        return {**self.__dict__, "_opened": {}, "_tables": {}}
 
     def __getitem__(self, name: str) -> HDF5Array:
         """The array, which is read when it is indexed or by `HDF5Array.read_into`."""
@@ -173,7 +175,12 @@ class ArrayReader:
 
     def close(self) -> None:
         """Let the files go, once nothing uses the arrays any more; reading opens them again."""
+        opened = self._opened.get(os.getpid(), {})
         self._opened = {}
+        for name, array in opened.items():
+            # tables take longest to make, and hold no descriptor
+            if isinstance(array, ChunkedArray) and array.table is not None:
+                self._tables[name] = array.table
 
     def _open(self) -> Mapping[str, HDF5Array]:
         files: dict[Path, OpenFile] = {}
@@ -181,7 +188,8 @@ class ArrayReader:
         for name, layout in self.layouts.items():
             if layout.path not in files:
                 files[layout.path] = OpenFile(layout.path, layout.state)
-            arrays[name] = _open_array(layout, files[layout.path])
+            table = self._tables.get(name)
+            arrays[name] = _open_array(layout, files[layout.path], table)
         return arrays
 
 
@@ -196,7 +204,12 @@ class _OpenReaders:
     def add(self, reader: ArrayReader) -> None:
         """Note a reader that was opened, and close the oldest ones beyond the limit."""
         with self._lock:
+            # at the end, also when it was open before
+            self._readers.pop(id(reader), None)
             self._readers[id(reader)] = weakref.ref(reader)
+            if len(self._readers) > _MOST_OPEN_READERS:
+                alive = {key: ref for key, ref in self._readers.items() if ref() is not None}
+                self._readers = alive
             while len(self._readers) > _MOST_OPEN_READERS:
                 oldest = self._readers.pop(next(iter(self._readers)))()
                 if oldest is not None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sciml.data.sources.hdf5_chunks import Index
-from sciml.data.sources.hdf5_file import OpenFile
+from sciml.data.sources.hdf5_file import OpenFile, damage_named
 from sciml.data.sources.hdf5_layout import ArrayLayout
 
 
@@ -80,17 +80,18 @@ class LibraryArray(HDF5Array):
 
     def __init__(self, layout: ArrayLayout, file: OpenFile) -> None:
         super().__init__(layout)
-        self._dataset = file.dataset(layout.key)
+        self._path = file.path
+        with damage_named(file.path):
+            self._dataset = file.dataset(layout.key)
 
     @override
     def __getitem__(self, index: Index) -> NDArray[Any]:
         """Values, read by h5py; its own ways of indexing work as well."""
-        return np.asarray(self._dataset[index], self.dtype)
+        with damage_named(self._path):
+            return np.asarray(self._dataset[index], self.dtype)
 
     @override
     def read_into(self, index: Index, out: NDArray[Any]) -> None:
         block = self[index]
         check_buffer(out, block.shape)
         np.copyto(out, block, casting="same_kind")
-
-

@@ -45,6 +45,11 @@ class ChunkedArray(HDF5Array):
         self._grid = ChunkGrid(layout.shape, chunks.shape)
         self._made = None if table is None else self._make_table(table)
 
+    @property
+    def table(self) -> ChunkTable | None:
+        """The table of chunks, None before the first use."""
+        return None if self._made is None else self._made[0]
+
     def _table(self) -> tuple[ChunkTable, NDArray[np.int64] | None]:
         """Table of chunks, and the ends of runs where runs are read as one block."""
         if self._made is None:
@@ -112,15 +117,26 @@ class ChunkTableArray(ChunkedArray):
         """View of the map, if an index takes positions of one run of chunks, as windows do."""
         axis, chunks = self._grid.axis, self._chunks.shape
         table, run_ends = self._table()
-        if run_ends is None or not isinstance(index, tuple) or len(index) != axis + 1:
+        if (
+            run_ends is None
+            or not isinstance(index, tuple)
+            or not axis < len(index) <= self.ndim
+        ):
             return None
-        *lead, taken = index
-        if not isinstance(taken, slice) or any(
+        lead, taken, rest = index[:axis], index[axis], index[axis + 1 :]
+        if any(
             type(i) is not int or not 0 <= i < n for i, n in zip(lead, self.shape, strict=False)
         ):
             return None
-        start, stop, step = taken.indices(self.shape[axis])
-        if step < 1 or start >= stop:
+        if not all(isinstance(i, slice) and (i.step is None or i.step > 0) for i in rest):
+            return None
+        if isinstance(taken, slice):
+            start, stop, step = taken.indices(self.shape[axis])
+        elif type(taken) is int:
+            start, stop, step = taken, taken + 1, 1
+        else:
+            return None
+        if step < 1 or not 0 <= start < stop <= self.shape[axis]:
             return None
         first = start // chunks[axis]
         position = (*lead, first, *(0,) * (self.ndim - axis - 1))
@@ -131,8 +147,9 @@ class ChunkTableArray(ChunkedArray):
             ((end - first) * chunks[axis], *chunks[axis + 1 :]), self.dtype, offset
         )
         skipped = first * chunks[axis]
-        tail = (slice(0, n) for n in self.shape[axis + 1 :])
-        return rows[(slice(start - skipped, stop - skipped, step), *tail)]
+        own = slice(start - skipped, stop - skipped, step)
+        rows = rows[(own, *(slice(0, n) for n in self.shape[axis + 1 :]))]
+        return rows[(slice(None) if isinstance(taken, slice) else 0, *rest)]
 
     @override
     def _make_table(self, table: ChunkTable) -> tuple[ChunkTable, NDArray[np.int64] | None]:
@@ -190,7 +207,8 @@ class DirectChunkArray(ChunkedArray):
         used: tuple[int, ...],
     ) -> NDArray[Any]:
         key = (self._number, first)
-        block = _decoded.get(key)
+        in_part = used != self._chunks.shape
+        block = _decoded.get(key) if in_part else None
         if block is None:
             stored = self._file.mapped((table.sizes.item(first),), _BYTE, offset)
             try:
@@ -201,8 +219,8 @@ class DirectChunkArray(ChunkedArray):
                     f"{self._file.path}, got a damaged one ({error}); delete the file and "
                     "generate or download it again"
                 ) from error
-            block = data.view(self.dtype).reshape(self._chunks.shape)
-            if used != self._chunks.shape:
+            block = np.ndarray(self._chunks.shape, self.dtype, data)
+            if in_part:
                 _decoded.put(key, block)
         return block
 

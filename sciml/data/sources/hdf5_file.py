@@ -1,6 +1,8 @@
 """One HDF5 file as a process has it open: mapped, or through h5py."""
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -10,6 +12,24 @@ from numpy.typing import NDArray
 
 from sciml.data.sources.hdf5_chunks import ChunkGrid, ChunkTable, read_chunk_table
 from sciml.data.sources.hdf5_filters import read_filters, require_filters
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on damaged files into an error that names the file and the remedy.
+
+    Raises:
+        ValueError: If h5py fails within.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            "open_source: expected a complete HDF5 file, got a truncated or damaged one, "
+            f"{path} ({error}); delete it and generate or download it again"
+        ) from error
 
 
 def open_library_file(path: Path) -> Any:
@@ -88,5 +108,5 @@ class OpenFile:
 
     def read_chunk_table(self, key: str, grid: ChunkGrid) -> ChunkTable:
         """Table of the chunks of an array."""
-        with open_library_file(self.path) as file:
+        with damage_named(self.path), open_library_file(self.path) as file:
             return read_chunk_table(file[key], grid, self.path.stat().st_size)

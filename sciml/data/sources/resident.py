@@ -1,7 +1,7 @@
 """Trajectories kept in memory after their first read."""
 
+import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -10,18 +10,25 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sciml.data.sources.base import Source
-from sciml.spec import DatasetSpec, FieldSpec
+from sciml.data.sources.wrapped import WrappedSource
 
 _SHARE_OF_MEMORY = 0.25
 
 
 def fits_in_memory(source: Source) -> bool:
     """Whether all frames, as float32, need less than a quarter of the available memory."""
-    frame = source.spec.frame_channels * int(np.prod(source.spec.resolution))
-    return 4 * frame * int(source.lengths.sum()) < _SHARE_OF_MEMORY * _available_bytes()
+    return frame_bytes(source) < _SHARE_OF_MEMORY * available_bytes()
 
 
-def _available_bytes() -> int:
+def frame_bytes(source: Source, trajectories: NDArray[np.int64] | None = None) -> int:
+    """Bytes of all frames, or of some trajectories', and of outputs of pairs, as float32."""
+    spec = source.spec
+    channels = spec.frame_channels + (spec.out_channels if spec.paired else 0)
+    lengths = source.lengths if trajectories is None else source.lengths[trajectories]
+    return 4 * channels * math.prod(spec.resolution) * int(lengths.sum())
+
+
+def available_bytes() -> int:
     """Memory that can be had without swapping, page cache included where the system says so."""
     info = Path("/proc/meminfo")
     if info.exists():
@@ -32,7 +39,7 @@ def _available_bytes() -> int:
 
 
 @final
-class ResidentSource(Source):
+class ResidentSource(WrappedSource):
     """Another source, with each trajectory kept as a float32 array once it was read.
 
     Worth its memory where reading is slow: compressed or chunked files, other dtypes. What a
@@ -43,13 +50,14 @@ class ResidentSource(Source):
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self._frames: dict[int, NDArray[np.float32]] = {}
+        self._targets: dict[int, NDArray[np.float32]] = {}
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         """Leave the frames behind; another process reads them for itself."""
-        return {**self.__dict__, "_frames": {}}
+        return {**self.__dict__, "_frames": {}, "_targets": {}}
 
     @override
     def read(
@@ -57,62 +65,21 @@ class ResidentSource(Source):
     ) -> None:
         frames = self._frames.get(trajectory)
         if frames is None:
-            spec, steps = self._source.spec, self._source.num_steps(trajectory)
-            frames = np.empty((steps, spec.frame_channels, *spec.resolution), np.float32)
-            self._source.read(trajectory, 0, steps, 1, frames)
+            steps = self.source.num_steps(trajectory)
+            frames = np.empty((steps, *out.shape[1:]), np.float32)
+            self.source.read(trajectory, 0, steps, 1, frames)
             self._frames[trajectory] = frames
         np.copyto(out, frames[start:stop:stride])
 
     @override
-    def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        self._source.read_static(trajectory, out)
-
-    @property
-    @override
-    def spec(self) -> DatasetSpec:
-        return self._source.spec
-
-    @property
-    @override
-    def static_fields(self) -> tuple[FieldSpec, ...]:
-        return self._source.static_fields
-
-    @property
-    @override
-    def splits(self) -> Mapping[str, range]:
-        return self._source.splits
-
-    @property
-    @override
-    def lengths(self) -> NDArray[np.int64]:
-        return self._source.lengths
-
-    @property
-    @override
-    def memory_mapped(self) -> bool:
-        return self._source.memory_mapped
-
-    @property
-    @override
-    def fingerprint(self) -> str:
-        return self._source.fingerprint
-
-    @override
-    def times(self, trajectory: int) -> NDArray[np.float64]:
-        return self._source.times(trajectory)
-
-    @override
-    def params(self, trajectory: int) -> NDArray[np.float64]:
-        return self._source.params(trajectory)
-
-    @override
-    def boundary(self, trajectory: int) -> NDArray[np.int64]:
-        return self._source.boundary(trajectory)
-
-    @override
-    def locate(self, trajectory: int) -> str:
-        return self._source.locate(trajectory)
+    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        targets = self._targets.get(trajectory)
+        if targets is None:
+            targets = np.empty(out.shape, np.float32)
+            self.source.read_targets(trajectory, targets)
+            self._targets[trajectory] = targets
+        np.copyto(out, targets)
 
     @override
     def describe(self) -> str:
-        return f"{self._source.describe()}\nkept in memory after the first read"
+        return f"{self.source.describe()}\nkept in memory after the first read"

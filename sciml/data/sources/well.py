@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from sciml.data.sources.base import FileSource, Format
 from sciml.data.sources.hdf5 import ArrayReader
-from sciml.data.sources.well_file import WellField, read_well_file
+from sciml.data.sources.well_fields import WellField
+from sciml.data.sources.well_file import read_well_file
 from sciml.spec import DatasetSpec, FieldSpec
 
 _MARKS = ("t0_fields", "t1_fields", "t2_fields", "dimensions", "boundary_conditions", "scalars")
@@ -50,11 +51,20 @@ class WellSource(FileSource):
                 f"open_source: expected at least one field with a time axis, got none in "
                 f"{path}; field_names and time_varying say which there are"
             )
+        self._inputs = tuple(f for f in file.static_fields if f.spec.name in file.inputs)
+        self._static = tuple(f for f in file.static_fields if f.spec.name not in file.inputs)
+        if len(self._inputs) != len(file.inputs) or (self._inputs and file.num_steps != 1):
+            raise ValueError(
+                f"open_source: expected fields without time axis and one frame of the pairs "
+                f"with input_fields {list(file.inputs)}, got {file.num_steps} frames and the "
+                f"fields {[f.spec.name for f in file.static_fields]} in {path}; correct the "
+                "attribute input_fields"
+            )
         self._spec = DatasetSpec(
             name=file.name,
             domain=file.domain,
             resolution=file.resolution,
-            in_fields=fields,
+            in_fields=tuple(field.spec for field in self._inputs) or fields,
             out_fields=fields,
             grid=file.grid,
             dt=file.dt,
@@ -69,7 +79,12 @@ class WellSource(FileSource):
     @property
     @override
     def static_fields(self) -> tuple[FieldSpec, ...]:
-        return tuple(field.spec for field in self._file.static_fields)
+        return tuple(field.spec for field in self._static)
+
+    @property
+    @override
+    def split_preset(self) -> str | None:
+        return self._file.split_preset or None
 
     @property
     @override
@@ -89,17 +104,24 @@ class WellSource(FileSource):
     @property
     @override
     def memory_mapped(self) -> bool:
-        return all(field.layout.offset is not None for field in self._file.fields)
+        return all(field.layout.memory_mapped for field in self._file.fields + self._inputs)
 
     @override
     def read(
         self, trajectory: int, start: int, stop: int, stride: int, out: NDArray[np.float32]
     ) -> None:
-        self._copy(self._file.fields, trajectory, slice(start, stop, stride), out)
+        frames = slice(start, stop, stride)
+        self._copy(self._inputs or self._file.fields, trajectory, frames, out)
+
+    @override
+    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
+        if not self._inputs:
+            super().read_targets(trajectory, out)
+        self._copy(self._file.fields, trajectory, slice(None), out[None])
 
     @override
     def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        self._copy(self._file.static_fields, trajectory, slice(None), out[None])
+        self._copy(self._static, trajectory, slice(None), out[None])
 
     def _copy(
         self,
@@ -131,18 +153,30 @@ class WellSource(FileSource):
         file = self._file
         lines = [f"The Well layout, {self._spec.resolution} points"]
         for field in file.fields + file.static_fields:
-            kind = "static field" if field in file.static_fields else "field"
+            kind = "input" if field in self._inputs else "field"
+            kind = "static field" if field in self._static else kind
             lines.append(
                 f"{kind} {field.spec.name}: rank {field.spec.rank}, {field.layout.back_end} "
                 f"({field.layout.reason})"
             )
-        if file.left_out:
-            lines.append(f"scalars that vary in time, not read: {', '.join(file.left_out)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *file.notes])
 
 
 def _open_files(paths: Sequence[Path], back_end: str) -> list[WellSource]:
-    return [WellSource(path, back_end) for path in paths]
+    return [_open_file(path, back_end) for path in paths]
+
+
+def _open_file(path: Path, back_end: str) -> WellSource:
+    """One file; what numpy and HDF5 find wrong inside becomes an error that names the file."""
+    try:
+        return WellSource(path, back_end)
+    except (KeyError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(
+            f"open_source: expected a sound file in The Well's layout, got damage in {path} "
+            f"({error}); generate or download it again"
+        ) from error
 
 
 FORMAT = Format("well", "hdf5", is_well, _open_files)

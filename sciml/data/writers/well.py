@@ -4,27 +4,30 @@ Source: R. Ohana et al., The Well, 2024, arXiv:2412.00568; layout as described b
 format document. Every attribute is listed in ``data/README.md``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-import h5py
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from sciml.data.sources.base import Source
 from sciml.data.writers.atomic import write_atomically
+from sciml.data.writers.well_layout import WellHeader, lay_out
 from sciml.spec import DatasetSpec
 from sciml.typing import StrPath
 
-_PAGE = 4096
+_BLOCK_BYTES = 2**26
+_Block = tuple[int, int, bool, NDArray[Any]]
+"""Trajectory, first frame, whether it has a time axis, and frames (t, c, *space)."""
 
 
 @final
 @dataclass(frozen=True)
 class WellContents:
-    """What goes into one file.
+    """What goes into one file, in memory.
 
     Args:
         spec: Self-description; `out_fields` name the channels.
@@ -44,6 +47,11 @@ class WellContents:
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.spec.paired:
+            raise ValueError(
+                f"WellContents: expected trajectories, got the pairs of {self.spec.name}; "
+                "write them from a source with write_well_from"
+            )
         expected = (len(self.time), self.spec.out_channels, *self.spec.resolution)
         if self.fields.shape[1:] != expected:
             raise ValueError(
@@ -75,124 +83,125 @@ def write_well(path: StrPath, contents: WellContents) -> Path:
     Raises:
         OSError: If the folder cannot be made or written or the disk is full, with the remedy.
     """
+    spec, fields = contents.spec, contents.fields
+    # an axis that is not periodic is open as far as a spec can tell
+    codes = np.array([[2, 2] if periodic else [1, 1] for periodic in spec.periodic], np.int64)
+    header = WellHeader(
+        spec=spec,
+        num_trajectories=len(fields),
+        time=np.asarray(contents.time, np.float64),
+        params=np.empty((len(fields), 0)) if contents.params is None else contents.params,
+        boundary=codes[None],
+        attributes=contents.attributes,
+    )
+    return _write(path, header, ((n, 0, True, frames) for n, frames in enumerate(fields)))
+
+
+def write_well_from(
+    path: StrPath,
+    source: Source,
+    *,
+    trajectories: Sequence[int] | None = None,
+    attributes: Mapping[str, str | int | float] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Path:
+    """Write trajectories or pairs of a source in The Well's layout, in constant memory.
+
+    Pairs become one frame of their outputs, and inputs without a time axis that the attribute
+    ``input_fields`` names. The file appears under its name only when it is complete and on
+    disk.
+
+    Args:
+        path: File to write; an existing one is replaced.
+        source: Where fields are read, block by block.
+        trajectories: Numbers of the trajectories, all of one length; all by default.
+        attributes: Further root attributes: text or numbers.
+        progress: Called with the number of trajectories written so far, after each.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the layout cannot hold what the source has.
+        OSError: If the folder cannot be made or written or the disk is full, with the remedy.
+    """
+    total = source.num_trajectories
+    numbers = list(range(total) if trajectories is None else map(int, trajectories))
+    if not numbers or min(numbers) < 0 or max(numbers) >= total:
+        raise ValueError(
+            f"write_well_from: expected one or more of the trajectories 0 to {total - 1}, got "
+            f"{numbers[:12]}; correct trajectories="
+        )
+    lengths = sorted({source.num_steps(number) for number in numbers})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"write_well_from: expected trajectories of one length in a file, got lengths "
+            f"{lengths} in {source.spec.name}; write one file of each with trajectories="
+        )
+    times = np.stack([source.times(number) for number in numbers])
+    header = WellHeader(
+        spec=source.spec,
+        num_trajectories=len(numbers),
+        time=times[0] if (times == times[:1]).all() else times,
+        params=np.stack([source.params(number) for number in numbers]),
+        boundary=np.stack([source.boundary(number) for number in numbers]),
+        static_fields=source.static_fields,
+        attributes=dict(attributes or {}),
+    )
+    return _write(path, header, _read_blocks(source, numbers, header, progress))
+
+
+def _write(path: StrPath, header: WellHeader, blocks: Iterator[_Block]) -> Path:
+    """Lay a file out and stream the fields to their places."""
     target = Path(path)
-    # HDF5 keeps broken handles behind after a failed write, so it only ever writes to memory.
-    image = _hdf5_image(contents)
-    write_atomically(target, lambda partial: partial.write_bytes(image))
+    image, regions = lay_out(header)
+
+    def write(partial: Path) -> None:
+        with partial.open("r+b") as file:
+            for offset, piece in image.pieces:
+                file.seek(offset)
+                file.write(piece)
+            file.truncate(image.size)
+            for number, start, in_time, frames in blocks:
+                for region in regions:
+                    if region.in_time != in_time:
+                        continue
+                    place = number * header.num_steps + start if in_time else number
+                    file.seek(region.offset + place * region.frame_bytes)
+                    file.write(region.arrange(frames).data)
+
+    write_atomically(target, write)
     return target
 
 
-def _hdf5_image(contents: WellContents) -> bytes:
-    """The file as bytes."""
-    # Large arrays start on a page, so that readers can map them.
-    with h5py.File(
-        "image",
-        "w",
-        driver="core",
-        backing_store=False,
-        alignment_threshold=_PAGE,
-        alignment_interval=_PAGE,
-    ) as file:
-        _write_root(file, contents)
-        _write_dimensions(file.create_group("dimensions"), contents)
-        _write_boundary(file.create_group("boundary_conditions"), contents.spec)
-        _write_scalars(file.create_group("scalars"), contents)
-        _write_fields(file, contents)
-        file.flush()
-        image: bytes = file.id.get_file_image()
-        return image
-
-
-def _write_root(file: Any, contents: WellContents) -> None:
-    spec = contents.spec
-    file.attrs["dataset_name"] = spec.name
-    file.attrs["grid_type"] = "cartesian"
-    file.attrs["n_spatial_dims"] = spec.ndim
-    file.attrs["n_trajectories"] = len(contents.fields)
-    file.attrs["simulation_parameters"] = _texts((*spec.constants, *spec.params))
-    for name, value in spec.constants.items():
-        file.attrs[name] = float(value)
-    for column, name in enumerate(spec.params):
-        file.attrs[name] = _params(contents)[:, column].astype(np.float64)
-    for name, attribute in contents.attributes.items():
-        file.attrs[name] = attribute
-
-
-def _write_dimensions(group: Any, contents: WellContents) -> None:
-    spec = contents.spec
-    group.attrs["spatial_dims"] = _texts(spec.axes)
-    lines = {"time": contents.time}
-    for axis, (name, n, kind) in enumerate(
-        zip(spec.axes, spec.resolution, spec.grid, strict=True)
-    ):
-        lines[name] = spec.domain.points_along(axis, n, kind).numpy()
-    for name, line in lines.items():
-        _flag(_dataset(group, name, line), sample=False, time=False)
-
-
-def _write_boundary(group: Any, spec: DatasetSpec) -> None:
-    """One group per axis; an axis that is not periodic is open as far as a spec can tell."""
-    for axis, n, periodic in zip(spec.axes, spec.resolution, spec.periodic, strict=True):
-        kind = "PERIODIC" if periodic else "OPEN"
-        side = group.create_group(f"{axis}_{kind.lower()}")
-        side.attrs["associated_dims"] = _texts((axis,))
-        side.attrs["associated_fields"] = _texts(())
-        side.attrs["bc_type"] = kind
-        _flag(side, sample=False, time=False)
-        mask = np.zeros(n, bool)
-        mask[[0, -1]] = True
-        side.create_dataset("mask", data=mask, track_times=False)
-
-
-def _write_scalars(group: Any, contents: WellContents) -> None:
-    spec = contents.spec
-    group.attrs["field_names"] = _texts((*spec.constants, *spec.params))
-    for name, value in spec.constants.items():
-        _flag(_dataset(group, name, np.asarray(value)), sample=False, time=False)
-    for column, name in enumerate(spec.params):
-        _flag(_dataset(group, name, _params(contents)[:, column]), sample=True, time=False)
-
-
-def _write_fields(file: Any, contents: WellContents) -> None:
-    spec = contents.spec
-    for rank in range(3):
-        group = file.create_group(f"t{rank}_fields")
-        group.attrs["field_names"] = _texts(
-            tuple(item.name for item in spec.out_fields if item.rank == rank)
-        )
-    channel = 0
-    for item in spec.out_fields:
-        block = contents.fields[:, :, channel : channel + item.components]
-        channel += item.components
-        # Components stand last on disk, a tensor's as two axes.
-        block = np.moveaxis(block, 2, -1)
-        block = block.reshape(*block.shape[:-1], *(spec.ndim,) * item.rank)
-        dataset = _dataset(file[f"t{item.rank}_fields"], item.name, block)
-        _flag(dataset, sample=True, time=True)
-        dataset.attrs["dim_varying"] = np.ones(spec.ndim, bool)
-        if item.units:
-            dataset.attrs["units"] = item.units
-        if item.rank == 2:
-            dataset.attrs["symmetric"] = dataset.attrs["antisymmetric"] = False
-
-
-def _params(contents: WellContents) -> NDArray[Any]:
-    """Parameters of each trajectory; an array without columns when there are none."""
-    return np.empty((len(contents.fields), 0)) if contents.params is None else contents.params
-
-
-def _dataset(group: Any, name: str, values: NDArray[Any]) -> Any:
-    """A contiguous float32 dataset without a time stamp."""
-    data = np.ascontiguousarray(values, np.float32).reshape(values.shape)
-    return group.create_dataset(name, data=data, track_times=False)
-
-
-def _flag(item: Any, *, sample: bool, time: bool) -> None:
-    """Say along which of the trajectory and time axes an array varies."""
-    item.attrs["sample_varying"] = sample
-    item.attrs["time_varying"] = time
-
-
-def _texts(values: tuple[str, ...]) -> NDArray[Any]:
-    """A list of strings as HDF5 stores it, possibly empty."""
-    return np.array(values, dtype=h5py.string_dtype())
+def _read_blocks(
+    source: Source,
+    numbers: Sequence[int],
+    header: WellHeader,
+    progress: Callable[[int], object] | None,
+) -> Iterator[_Block]:
+    """Frames and fields without time axis, trajectory by trajectory."""
+    spec = source.spec
+    steps, channels = header.num_steps, max(spec.frame_channels, spec.out_channels)
+    points = int(np.prod(spec.resolution))
+    length = min(max(_BLOCK_BYTES // (4 * channels * points), 1), steps)
+    frames = np.empty((length, spec.out_channels, *spec.resolution), np.float32)
+    inputs = spec.frame_channels if spec.paired else 0
+    still_channels = sum(item.components for item in header.still_fields)
+    still = np.empty((1, still_channels, *spec.resolution), np.float32)
+    for place, number in enumerate(numbers):
+        if spec.paired:
+            source.read(number, 0, 1, 1, still[:, :inputs])
+            source.read_targets(number, frames[0])
+            yield place, 0, True, frames
+        else:
+            for start in range(0, steps, length):
+                stop = min(start + length, steps)
+                source.read(number, start, stop, 1, frames[: stop - start])
+                yield place, start, True, frames[: stop - start]
+        if header.static_fields:
+            source.read_static(number, still[0, inputs:])
+        if still_channels:
+            yield place, 0, False, still
+        if progress is not None:
+            progress(place + 1)

@@ -265,6 +265,11 @@ def test_open_files_are_bounded(tmp_path, monkeypatch):
         for reader in readers:
             np.testing.assert_array_equal(reader["u"][1, 2].shape, expected[1, 2].shape)
             assert num_open_files() <= before + 3 * 2
+    assert sum(bool(reader._opened) for reader in readers) == 3
+    # tables of chunks outlive the open files
+    monkeypatch.setattr(hdf5.OpenFile, "read_chunk_table", None)
+    for reader in readers:
+        reader["u"][0]
     del reader
     readers.clear()
     assert num_open_files() == before
@@ -327,6 +332,32 @@ def test_require_names_the_layout(tmp_path):
             ValueError, match=r"dataset 'v' in / of .* \['u'\].*PDEBench layout"
         ):
             require(file, "v", "dataset", "the PDEBench layout")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
+def test_a_file_that_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "a.h5")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: 'a\.h5'"):
+        open_array(tmp_path / "a.h5")
+
+
+def test_what_h5py_cannot_read_is_named(tmp_path):
+    path = tmp_path / "a.h5"
+    write_storage(path, STORAGE["fletcher32"])
+    with h5py.File(path) as file:
+        info = file["group/u"].id.get_chunk_info(8)
+    _, reader = open_array(path)
+    state = path.stat()
+    with path.open("r+b") as file:
+        file.seek(info.byte_offset)
+        file.write(b"\xff" * 8)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    reader["u"][0]
+    with pytest.raises(ValueError, match=r"damaged one, .*a\.h5 \(.*; delete it and generate"):
+        reader["u"][1]
 
 
 def test_texts():
