@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from sciml.nn.fno import FNO
     from sciml.nn.model import SurrogateModel
     from sciml.nn.spectral_conv import SpectralConv
+    from sciml.pde.problem import Problem
     from sciml.solution import Solution, SolverError, Status
+    from sciml.solvers.base import solve
+    from sciml.solvers.collocation import ChebyshevCollocation
     from sciml.spec import Batch, DatasetSpec, FieldSpec
     from sciml.training.checkpoint import load
     from sciml.training.fit import FitReport, fit
@@ -37,6 +40,7 @@ _MODULE_OF = {
     "Batch": "sciml.spec",
     "Box": "sciml.domain",
     "CG": "sciml.linalg.solvers.cg",
+    "ChebyshevCollocation": "sciml.solvers.collocation",
     "DataModule": "sciml.data.module",
     "DatasetSpec": "sciml.spec",
     "FNO": "sciml.nn.fno",
@@ -49,6 +53,7 @@ _MODULE_OF = {
     "NeuralOperator": "sciml.models.neuralop",
     "Normalizer": "sciml.data.normalizer",
     "Persistence": "sciml.models.persistence",
+    "Problem": "sciml.pde.problem",
     "Solution": "sciml.solution",
     "SolverError": "sciml.solution",
     "SpectralConv": "sciml.nn.spectral_conv",
@@ -63,6 +68,7 @@ _MODULE_OF = {
     "load": "sciml.training.checkpoint",
     "open_dataset": "sciml.data.dataset",
     "open_source": "sciml.data.sources",
+    "solve": "sciml.solvers.base",
 }
 
 __all__ = [
@@ -71,6 +77,7 @@ __all__ = [
     "LSM",
     "Batch",
     "Box",
+    "ChebyshevCollocation",
     "DataModule",
     "DatasetSpec",
     "FieldSpec",
@@ -81,6 +88,7 @@ __all__ = [
     "NeuralOperator",
     "Normalizer",
     "Persistence",
+    "Problem",
     "Solution",
     "SolverError",
     "SpectralConv",
@@ -95,6 +103,7 @@ __all__ = [
     "load",
     "open_dataset",
     "open_source",
+    "solve",
 ]
 
 
