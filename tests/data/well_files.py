@@ -131,3 +131,16 @@ def _write_field(group, item, shape, generator):
     ones = tuple(n if flag else 1 for n, flag in zip(shape, varying, strict=True))
     full = np.broadcast_to(values.reshape((*ones, ndim**item.rank)), (*shape, ndim**item.rank))
     return np.moveaxis(full, -1, 2)
+
+
+def read_all(source):
+    """All frames of each trajectory, as a source reads them."""
+    spec = source.spec
+    frames = []
+    for i in range(source.num_trajectories):
+        out = np.full(
+            (source.num_steps(i), spec.frame_channels, *spec.resolution), np.nan, "f4"
+        )
+        source.read(i, 0, source.num_steps(i), 1, out)
+        frames.append(out)
+    return frames

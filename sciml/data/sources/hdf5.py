@@ -18,6 +18,7 @@ from sciml.data.sources.hdf5_arrays import HDF5Array, LibraryArray, MappedArray
 from sciml.data.sources.hdf5_chunked import ChunkedArray, ChunkTableArray, DirectChunkArray
 from sciml.data.sources.hdf5_chunks import ChunkGrid, ChunkTable, make_chunk_table
 from sciml.data.sources.hdf5_file import OpenFile, damage_named, open_library_file
+from sciml.data.sources.hdf5_guard import check_attributes
 from sciml.data.sources.hdf5_layout import ArrayLayout, check_links, check_storage, plan_array
 
 if sys.platform != "win32":
@@ -64,12 +65,14 @@ _MOST_OPEN_READERS = _most_open_readers()
 def open_hdf5(path: Path) -> Iterator[Any]:
     """Open a file for reading; damage becomes an error that names the file and the remedy.
 
-    HDF5's file lock is off: readers never write, and the lock can block on network file
-    systems. External links that leave the file's folder are refused before they are followed.
+    Attributes are looked over first, see `check_attributes`. HDF5's file lock is off: readers
+    never write, and the lock can block on network file systems. External links that leave the
+    file's folder are refused before they are followed.
 
     Raises:
         ValueError: If the file is damaged, or links lead out of its folder.
     """
+    check_attributes(path)
     with damage_named(path), open_library_file(path) as file:
         check_links(file, path.resolve().parent, set())
         yield file

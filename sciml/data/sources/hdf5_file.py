@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from sciml.data.sources.hdf5_chunks import ChunkGrid, ChunkTable, read_chunk_table
 from sciml.data.sources.hdf5_filters import read_filters, require_filters
 
+# h5py raises KeyError for members, TypeError for types, UnicodeError for texts of damaged files
+_H5PY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, UnicodeError, MemoryError)
+
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
@@ -25,7 +28,7 @@ def damage_named(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, RuntimeError) as error:
+    except _H5PY_ERRORS as error:
         raise ValueError(
             "open_source: expected a complete HDF5 file, got a truncated or damaged one, "
             f"{path} ({error}); delete it and generate or download it again"

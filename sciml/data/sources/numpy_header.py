@@ -1,5 +1,6 @@
 """Headers of ``.npy`` files and members, checked before anything is allocated."""
 
+import tokenize
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -8,6 +9,14 @@ import numpy as np
 from sciml.data.sources.array_sets_bytes import ByteStream, check_declared_bytes
 
 _MAX_HEADER = 65536
+_PARSER_ERRORS = (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 
 
 @final
@@ -56,7 +65,7 @@ def read_npy_header(file: ByteStream, size: int, where: str) -> NpyHeader:
         )
         shape, fortran, dtype = read(file, max_header_size=_MAX_HEADER)
     # the header is a Python literal, and its parser raises all of these on damaged text
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+    except _PARSER_ERRORS as error:
         raise ValueError(
             f"open_source: expected a numpy array with a readable header, got {where} "
             f"({error}); delete it and generate or download it again"

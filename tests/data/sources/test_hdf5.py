@@ -336,6 +336,8 @@ def test_require_names_the_layout(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX permissions")
 def test_a_file_that_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
+    (tmp_path / "a.h5").touch()
+
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "a.h5")
 

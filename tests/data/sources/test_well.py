@@ -6,20 +6,7 @@ import numpy as np
 import pytest
 
 from sciml.data.sources import open_source
-from tests.data.well_files import Field, Scalar, write_well
-
-
-def read_all(source):
-    spec = source.spec
-    frames = []
-    for i in range(source.num_trajectories):
-        out = np.full(
-            (source.num_steps(i), spec.frame_channels, *spec.resolution), np.nan, "f4"
-        )
-        source.read(i, 0, source.num_steps(i), 1, out)
-        frames.append(out)
-    return frames
-
+from tests.data.well_files import Field, Scalar, read_all, write_well
 
 FLAGS = {
     "scalar": [Field("a")],

@@ -6,8 +6,7 @@ import pytest
 
 from sciml.data.sources import open_source
 from sciml.domain import Box
-from tests.data.sources.test_well import read_all
-from tests.data.well_files import Field, Scalar, write_well
+from tests.data.well_files import Field, Scalar, read_all, write_well
 
 
 def test_box_of_periodic_bounded_and_cell_grids(tmp_path):
