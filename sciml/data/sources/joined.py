@@ -169,8 +169,8 @@ class JoinedSource(Source):
         files = {path for part in self._parts for path in part.paths}
         samples = "pairs" if self._spec.paired else "trajectories"
         lines = [
-            f"{self._spec.name}: {len(files)} files, {self.num_trajectories} {samples}"
-            + (f" ({splits})" if splits else "")
+            f"{self._spec.name}: {len(files)} file{'s'[: len(files) > 1]}, "
+            f"{self.num_trajectories} {samples}" + (f" ({splits})" if splits else "")
         ]
         texts = [part.describe() for part in self._parts]
         for text in dict.fromkeys(texts):
