@@ -10,6 +10,9 @@ from sciml.pde.points import Points, face_points
 from sciml.pde.problem import Problem
 from sciml.solvers.base import Field
 
+_SIZE_POINTS = 509
+"""A prime, so that no regular oscillation is sampled at its zeros only."""
+
 
 def residual_norm(problem: Problem, field: Field, points: Tensor) -> float:
     """‖residual‖₂ over the 2-norm of the largest of its terms, at given points.
@@ -45,6 +48,9 @@ def boundary_misfit(problem: Problem, field: Field, points_per_axis: int = 33) -
     # cell centres: between the nodes that a solver imposes the condition at
     lines = [domain.points_along(k, points_per_axis, "cell") for k in range(domain.ndim)]
     worst = 0.0
+    # root mean square of each field; few points could all lie on zeros of an oscillation
+    inside = field(_diagonal(problem, _SIZE_POINTS))
+    sizes = inside.square().mean(dim=0).sqrt().tolist()
     for condition in problem.face_conditions:
         points = face_points(domain, condition.axis, condition.side, lines)
         k = problem.fields.index(condition.field or problem.fields[0])
@@ -55,7 +61,7 @@ def boundary_misfit(problem: Problem, field: Field, points_per_axis: int = 33) -
             scale = max(scale, abs(factor) * float(values[index].norm()))
         misfit = condition.misfit(Points(domain.axes, points), ArrayJet(domain.axes, values))
         # measured against the whole field where a condition is homogeneous
-        scale = max(scale, float(field(_diagonal(problem, points.shape[0]))[:, k].norm()))
+        scale = max(scale, math.sqrt(points.shape[0]) * sizes[k])
         worst = max(worst, float(misfit.norm()) / scale if scale > 0 else 0.0)
     return worst
 

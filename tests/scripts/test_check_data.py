@@ -28,7 +28,7 @@ def test_sound_data_set(script, tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     assert script.main([str(tmp_path), "--sheet", str(sheet), "--channel", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "toy: 1 files, 3 trajectories" in printed
+    assert "toy: 1 file, 3 trajectories" in printed
     assert "values of v 2: min " in printed
     assert "frames that are not finite: 0" in printed
     assert f"sheet: {sheet}" in printed
