@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sciml.linalg.solve import linear_solve
     from sciml.linalg.solvers.cg import CG
     from sciml.linalg.toeplitz import ToeplitzOperator
+    from sciml.models.gp_hm.solver import GPHMSolver
     from sciml.models.lsm import LSM
     from sciml.models.neuralop import NeuralOperator
     from sciml.models.persistence import Persistence
@@ -46,6 +47,7 @@ _MODULE_OF = {
     "FNO": "sciml.nn.fno",
     "FieldSpec": "sciml.spec",
     "FitReport": "sciml.training.fit",
+    "GPHMSolver": "sciml.models.gp_hm.solver",
     "KroneckerOperator": "sciml.linalg.kronecker",
     "KroneckerSumOperator": "sciml.linalg.kronecker_sum",
     "LSM": "sciml.models.lsm",
@@ -82,6 +84,7 @@ __all__ = [
     "DatasetSpec",
     "FieldSpec",
     "FitReport",
+    "GPHMSolver",
     "KroneckerOperator",
     "KroneckerSumOperator",
     "LinearOperator",

@@ -4,13 +4,14 @@ The only file of the library that knows Hydra. It checks what was typed before a
 builds plain objects from the configuration, and joins data, training and evaluation.
 """
 
-import difflib
 import logging
 import os
+import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import hydra
 import torch
@@ -18,19 +19,23 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.loggers import Logger
+from typing_extensions import override
 
 from sciml.data.plan import Plan
 from sciml.data.writers.atomic import write_atomically
 from sciml.evaluation.judge import judge
+from sciml.evaluation.problem_plan import ProblemPlan
 from sciml.evaluation.report import summary_line, write_environment
+from sciml.evaluation.solution_report import SUMMARY, solve_and_report
 from sciml.nn.model import SurrogateModel
-from sciml.spec import DatasetSpec
+from sciml.option_types import expected_type, nearest
+from sciml.solvers.base import PDESolver
 from sciml.training.fit import fit
 from sciml.training.loggers import finish, log_config
 from sciml.training.normalized import NormalizedModel, check_normalization
@@ -43,6 +48,9 @@ CONFIG_DIR = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / 
 OWN_ERRORS = (
     ArithmeticError, ValueError, TypeError, OSError, HydraException, OmegaConfBaseException,
 )  # fmt: skip
+# raised by the constructors of a model and a data set, or problem, that do not go together
+PAIR_ERRORS = (InstantiationException, ValueError, TypeError)
+FIT_OPTIONS = ("trainer", "evaluation", "resume")
 
 
 class CommandLineError(ValueError):
@@ -69,7 +77,7 @@ def main() -> None:
 def run(config: DictConfig) -> float | None:
     """Run one configured task; a known kind of error ends with one line instead of a trace."""
     try:
-        return Task(config).run()
+        return (FitTask if config.task == "fit" else SolveTask)(config).run()
     except OWN_ERRORS as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
@@ -77,14 +85,11 @@ def run(config: DictConfig) -> float | None:
         raise SystemExit(1) from None
 
 
-class Task:
-    """One run: every object is built and checked first, then data are made, then it trains.
-
-    Args:
-        config: The composed configuration.
+class Task(ABC):
+    """One run: every object is built and checked first, then the work begins.
 
     Raises:
-        ValueError: If model, data set and objective do not go together, in words.
+        ValueError: If the chosen objects do not go together, in words.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -95,9 +100,59 @@ class Task:
         torch.manual_seed(self.seed)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
+        self.loggers: list[Logger] = _build(config.logger, folder=str(self.folder))
+
+    @abstractmethod
+    def run(self) -> float | None:
+        """Do the work and report; returns the value that a sweep minimises."""
+
+    @abstractmethod
+    def model_for(self, plan: Any) -> Any:
+        """The model or solver for what ``dataset=`` describes; an error if they do not fit."""
+
+    def paired(self, plan: Any) -> Any:
+        """As `model_for`; the error names the pair, and the data sets that would do."""
+        try:
+            return self.model_for(plan)
+        except PAIR_ERRORS as error:
+            raise ValueError(
+                f"model={_choice('model')} dataset={_choice('dataset')}: {_cause(error)}; "
+                f"data sets that this model accepts: {', '.join(self._accepted()) or 'none'}"
+            ) from error
+
+    def _accepted(self) -> list[str]:
+        """Data sets of the configuration for which the model can be built."""
+        accepted = []
+        loader = GlobalHydra.instance().config_loader()
+        for name in loader.get_group_options("dataset"):
+            overrides = [f"dataset={name}", f"scale={self.config.scale.name}"]
+            node = loader.load_configuration("config", overrides, RunMode.RUN).dataset
+            try:
+                self.model_for(_build(node))
+            except PAIR_ERRORS:
+                continue
+            accepted.append(name)
+        return accepted
+
+    def write_description(self) -> None:
+        """What was asked for and on what machine, before anything can go wrong."""
+        text = OmegaConf.to_yaml(self.config, resolve=True)
+        write_atomically(self.folder / "config.yaml", lambda path: path.write_text(text))
+        write_environment(self.folder, self.seed)
+        log_config(self.loggers, _plain(self.config))
+
+
+@final
+class FitTask(Task):
+    """A surrogate is fitted to a data set."""
+
+    def __init__(self, config: DictConfig) -> None:
+        super().__init__(config)
         self.plan: Plan = _build(config.dataset)
+        if isinstance(self.plan, Plan):
+            self.plan.spec()  # files that are missing say so themselves
+        self.model: SurrogateModel = self.paired(self.plan)
         spec = self.plan.spec()
-        self.model = self._model(spec)
         self.objective = _build(config.objective)
         self.objective.check_spec(spec)
         self.optimizer = _build(config.optimizer)
@@ -107,12 +162,11 @@ class Task:
         self.normalization = dict(config.normalization)
         check_normalization(spec, **self.normalization)
         self.forecasters = self.plan.forecasters()
-        self.loggers: list[Logger] = _build(config.logger, folder=str(self.folder))
 
+    @override
     def run(self) -> float | None:
-        """Make data, train, evaluate and report; returns the value that a sweep minimises."""
-        self._write_description()
-        log_config(self.loggers, _plain(self.config))
+        """Make data, train, evaluate and report."""
+        self.write_description()
         data = self.plan.open(self.seed)
         report = fit(
             NormalizedModel.from_data(self.model, data, **self.normalization),
@@ -140,36 +194,54 @@ class Task:
         headline = "rollout_relative_l2" if data.spec.autoregressive else "relative_l2"
         return metrics.get(self.config.optimize or f"test/{headline}")
 
-    def _model(self, spec: DatasetSpec) -> SurrogateModel:
-        try:
-            model: SurrogateModel = _build(self.config.model, _partial_=True)(spec)
-            model.check_spec(spec)
-        except (InstantiationException, ValueError, TypeError) as error:
-            raise ValueError(
-                f"model={_choice('model')} dataset={_choice('dataset')}: {_cause(error)}; "
-                f"data sets that this model accepts: {', '.join(self._accepted()) or 'none'}"
-            ) from error
+    @override
+    def model_for(self, plan: Any) -> SurrogateModel:
+        if not isinstance(plan, Plan):
+            raise ValueError("a surrogate is fitted to data, and this is a problem to solve")
+        spec = plan.spec()
+        model: SurrogateModel = _build(self.config.model, _partial_=True)(spec)
+        model.check_spec(spec)
         return model
 
-    def _accepted(self) -> list[str]:
-        """Data sets of the configuration for which the model can be built."""
-        accepted = []
-        loader = GlobalHydra.instance().config_loader()
-        for name in loader.get_group_options("dataset"):
-            overrides = [f"dataset={name}", f"scale={self.config.scale.name}"]
-            node = loader.load_configuration("config", overrides, RunMode.RUN).dataset
-            try:
-                _build(self.config.model, _partial_=True)(_build(node).spec())
-            except (InstantiationException, ValueError, TypeError):
-                continue
-            accepted.append(name)
-        return accepted
 
-    def _write_description(self) -> None:
-        """What was asked for and on what machine, before anything can go wrong."""
-        text = OmegaConf.to_yaml(self.config, resolve=True)
-        write_atomically(self.folder / "config.yaml", lambda path: path.write_text(text))
-        write_environment(self.folder, self.seed)
+@final
+class SolveTask(Task):
+    """A problem is solved."""
+
+    def __init__(self, config: DictConfig) -> None:
+        _refuse_fit_options()
+        super().__init__(config)
+        self.solver: PDESolver = _build(config.model)
+        self.plan: ProblemPlan = _build(config.dataset)
+        self.paired(self.plan)
+
+    @override
+    def run(self) -> float | None:
+        """Solve, compare with the classical solver and report."""
+        self.write_description()
+        metrics = solve_and_report(
+            self.plan, self.solver, self.folder, self.loggers, name=_choice("model")
+        )
+        finish(self.loggers)
+        log.info(summary_line(metrics, self.folder, SUMMARY))
+        headline = "test/relative_l2" if self.plan.problem.has_exact else "solve/residual"
+        return metrics.get(self.config.optimize or headline)
+
+    @override
+    def model_for(self, plan: Any) -> PDESolver:
+        if not isinstance(plan, ProblemPlan):
+            raise ValueError("a solver needs a problem, and this is a set of data")
+        return self.solver
+
+
+def _refuse_fit_options() -> None:
+    """Options that only a fit reads would be ignored by a solve."""
+    for written in HydraConfig.get().overrides.task:
+        if re.split("[.=@]", written.lstrip("+~"))[0] in FIT_OPTIONS:
+            raise ValueError(
+                f"{written}: model={_choice('model')} solves a problem, and this option is "
+                "for fits; leave it out"
+            )
 
 
 def _choice(group: str) -> str:
@@ -238,7 +310,13 @@ def check_command_line(arguments: Sequence[str]) -> None:
         chosen = [o for o in overrides if _key(o) in groups]
         for override in chosen:
             _check_choice(override)
-        base = hydra.compose("config", overrides=[_first_choice(o) for o in chosen])
+        try:
+            base = hydra.compose("config", overrides=[_first_choice(o) for o in chosen])
+        except ConfigCompositionException as error:
+            raise CommandLineError(
+                f"{' '.join(map(_first_choice, chosen))}: {str(error).splitlines()[0]} The "
+                "chosen model has no use for that group; leave it out"
+            ) from None
     for override in overrides:
         name = _key(override)
         if name not in groups and not name.startswith("hydra"):
@@ -268,18 +346,13 @@ def _first_choice(override: Override) -> str:
     return f"{_key(override)}={_values(override)[0]}"
 
 
-def _nearest(word: str, words: Sequence[str]) -> str:
-    found = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"did you mean {found[0]!r}? " if found else ""
-
-
 def _check_choice(override: Override) -> None:
     group = _key(override)
     options = sorted(GlobalHydra.instance().config_loader().get_group_options(group))
     for value in _values(override):
         if str(value) not in options:
             raise CommandLineError(
-                f"{group}={value}: there is no such {group}; {_nearest(str(value), options)}"
+                f"{group}={value}: there is no such {group}; {nearest(str(value), options)}"
                 f"valid: {', '.join(options)}"
             )
 
@@ -306,40 +379,16 @@ def _check_option(override: Override, base: DictConfig, groups: set[str]) -> Non
     if name not in known:
         candidates = [*known, *groups]
         raise CommandLineError(
-            f"{name}: there is no such option; {_nearest(name, candidates)}"
+            f"{name}: there is no such option; {nearest(name, candidates)}"
             f"--cfg job prints every option, --help the groups"
         )
     if override.is_delete():
         return
     default = OmegaConf.select(base, name)
+    if OmegaConf.is_config(default):
+        default = OmegaConf.to_container(default)
     for value in _values(override):
-        _check_type(name, value, default)
-
-
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Compare with the default's type; an option whose default is null takes anything."""
-    if value is None or default is None or (isinstance(value, str) and "${" in value):
-        return
-    accepted: tuple[type, ...] = (type(default),)
-    if isinstance(default, bool):
-        accepted = (bool,)
-    elif isinstance(default, int):
-        accepted = (int,)
-    elif isinstance(default, float):
-        accepted = (int, float)
-    elif OmegaConf.is_list(default):
-        accepted = (list,)
-    elif OmegaConf.is_dict(default):
-        accepted = (dict,)
-    elif isinstance(default, str):
-        accepted = (str, object) if default == "" else (str,)
-    wrong = not isinstance(value, accepted) or (
-        isinstance(value, bool) and bool not in accepted
-    )
-    if wrong:
-        names = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
-        names |= {list: "a list such as [1, 2]", dict: "a mapping such as {a: 1}"}
-        raise CommandLineError(
-            f"{name}: expected {names[accepted[-1]]} like the default {default!r}, "
-            f"got {value!r}"
-        )
+        if (expected := expected_type(value, default)) is not None:
+            raise CommandLineError(
+                f"{name}: expected {expected} like the default {default!r}, got {value!r}"
+            )

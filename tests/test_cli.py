@@ -53,7 +53,7 @@ def metrics_of(folder: str) -> dict[str, float]:
     [
         (
             "model=lms",
-            "there is no such model; did you mean 'lsm'\\? valid: fno, lsm, neuralop_fno",
+            "there is no such model; did you mean 'lsm'\\? valid: chebyshev, fno, gp_hm, lsm",
         ),
         ("modle=lsm", "no such option; did you mean 'model'"),
         ("dataset=navier_stoke", "no such dataset; did you mean 'navier_stokes'"),
@@ -235,7 +235,7 @@ def test_help_shows_groups_and_examples(
         run_cli("--help")
     assert stop.value.code in (None, 0)
     text = capsys.readouterr().out
-    assert "model: fno, lsm, neuralop_fno, persistence" in text
+    assert "model: chebyshev, fno, gp_hm, lsm, neuralop_fno, persistence" in text
     assert text.count("python train.py") >= 3
 
 

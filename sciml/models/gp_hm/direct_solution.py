@@ -1,0 +1,43 @@
+"""What the direct solver finds: a sum of products of harmonic features."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.models.gp_hm.lattice import HarmonicFeatures
+from sciml.pde.jet import MultiIndex
+
+
+class HarmonicSolution(ABC):
+    """A sum of products of harmonic features, one factor per axis.
+
+    Attributes:
+        steps: Size of each Newton step relative to the solution.
+        linear_steps: Steps of an iterative linear solver, where there is one.
+        detail: Why the solve did not converge, empty where it did.
+    """
+
+    steps: tuple[float, ...]
+    linear_steps: int = 0
+    detail: str = ""
+
+    @property
+    @abstractmethod
+    def all_features(self) -> tuple[HarmonicFeatures, ...]:
+        """Features of each axis."""
+
+    @abstractmethod
+    def on_grid(
+        self, lines: Sequence[Float[Tensor, " _"]], orders: Sequence[int]
+    ) -> Float[Tensor, "*shape"]:
+        """Mixed derivative on the tensor grid of the given lines."""
+
+    @abstractmethod
+    def evaluate(self, points: Float[Tensor, "n d"], orders: MultiIndex) -> Float[Tensor, " n"]:
+        """Mixed derivative at scattered points."""
+
+    @abstractmethod
+    def feature_coefficients(self, axis: int) -> Float[Tensor, "columns others"]:
+        """Coefficients of the features of one axis; columns are orthonormal in the others."""
