@@ -20,6 +20,7 @@ from sciml.data.sources.hdf5_chunks import ChunkGrid, ChunkTable, make_chunk_tab
 from sciml.data.sources.hdf5_file import OpenFile, damage_named, open_library_file
 from sciml.data.sources.hdf5_guard import check_attributes
 from sciml.data.sources.hdf5_layout import ArrayLayout, check_links, check_storage, plan_array
+from sciml.data.sources.hdf5_plugins import FASTER_IN_HDF5
 
 if sys.platform != "win32":
     import resource
@@ -99,6 +100,9 @@ def inspect_array(dataset: Any, back_end: str = "auto") -> ArrayLayout:
         layout = replace(layout, back_end="h5py", reason=reason)
     if back_end == "h5py":
         return replace(layout, back_end="h5py", reason="forced")
+    codes = [stage.code for stage in layout.chunks.filters] if layout.chunks else []
+    if back_end == "auto" and not FASTER_IN_HDF5.isdisjoint(codes):
+        return replace(layout, back_end="h5py", reason=f"{layout.reason}, fast codec")
     if back_end not in ("auto", layout.back_end):
         raise ValueError(
             f"open_source: expected an array {_WANTED[back_end]}, got {dataset.name} in "

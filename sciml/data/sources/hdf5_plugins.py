@@ -30,6 +30,10 @@ PLUGIN_NAMES = {
 """Filters of this module by their registered numbers."""
 
 _LIBRARIES = {_BITSHUFFLE: "h5bshuf", _BLOSC: "h5blosc", _LZ4: "h5lz4", _BLOSC2: "h5blosc2"}
+FASTER_IN_HDF5 = frozenset(_LIBRARIES)
+"""Codecs so fast that HDF5's own pipeline beats ours, on two threads too (measured by
+``benchmarks/data_loading.py``); a forced back end decodes them all the same."""
+
 _REVERSE = 0x0100  # H5Z_FLAG_REVERSE: decode
 
 

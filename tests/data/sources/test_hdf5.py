@@ -51,8 +51,11 @@ def skip_without_package(storage):
 def test_every_storage_reads_as_by_h5py(tmp_path, storage):
     skip_without_package(storage)
     expected = write_storage(tmp_path / "a.h5", storage)
-    layout, reader = open_array(tmp_path / "a.h5")
+    layout, reader = open_array(tmp_path / "a.h5", storage.back_end)
     assert layout.back_end == storage.back_end, layout.reason
+    chosen = open_array(tmp_path / "a.h5")[0]
+    assert chosen.back_end == ("h5py" if storage.package else storage.back_end)
+    assert chosen.reason.endswith("fast codec") == bool(chosen.back_end != storage.back_end)
     library = open_array(tmp_path / "a.h5", "h5py")[1]["u"]
     array = reader["u"]
     assert (array.shape, array.dtype, array.ndim) == (SHAPE, expected.dtype, 4)
@@ -68,7 +71,7 @@ def test_every_storage_reads_as_by_h5py(tmp_path, storage):
 def test_read_into_strided_buffers_casts_on_the_way(tmp_path, storage):
     skip_without_package(storage)
     expected = write_storage(tmp_path / "a.h5", storage)
-    for back_end in ("auto", "h5py"):
+    for back_end in (storage.back_end, "h5py"):
         array = open_array(tmp_path / "a.h5", back_end)[1]["u"]
         for index in INDICES:
             want = expected[index].astype("f4")
