@@ -1,18 +1,15 @@
 """Files of named arrays in every container, as the programs that own the formats write them."""
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 import scipy.io
 import torch
 
 from sciml.data.sources import matlab, numpy_files, torch_file
 from sciml.data.sources.joined import JoinedSource
-
-_GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
+from tests.golden import golden_path
 
 FORMATS = {
     known.name: known for known in (*matlab.FORMATS, *numpy_files.FORMATS, *torch_file.FORMATS)
@@ -142,8 +139,5 @@ def damaged_copies(data, count, seed, *, first=0):
 
 
 def golden_file(name):
-    """A genuine file of another project; the test is skipped where the folder is absent."""
-    path = Path(os.environ.get("SCIML_GOLDEN", _GOLDEN)) / "data" / name
-    if not path.exists():
-        pytest.skip(f"the golden file {name} is not here; set SCIML_GOLDEN to its folder")
-    return path
+    """A genuine file of another project; the test is skipped where it is absent."""
+    return golden_path(f"data/{name}")

@@ -19,13 +19,13 @@ from tests.data import fuzzing
 from tests.data.array_files import CONTAINERS
 from tests.data.frames import Frames
 from tests.data.sources.pdebench_files import (
-    golden_file,
     write_flow,
     write_groups,
     write_incompressible,
     write_scalar,
 )
 from tests.data.well_files import Field, Scalar, write_well
+from tests.golden import golden_path
 
 SEED = 982_451_653
 FEW, MANY = 150, 4000  # cases for each kind: in every run, and in the slow test
@@ -130,7 +130,7 @@ def test_damaged_files_are_read_or_refused(tmp_path):
 
 
 def test_damaged_genuine_files_are_read_or_refused(tmp_path):
-    paths = [golden_file(name) for name in GENUINE]
+    paths = [golden_path(name) for name in GENUINE]
     assert findings(paths, tmp_path / "cases", FEW) == []
 
 
@@ -138,7 +138,7 @@ def test_damaged_genuine_files_are_read_or_refused(tmp_path):
 @pytest.mark.parametrize("kind", [*KINDS, "genuine"])
 def test_thousands_of_damaged_files(tmp_path, kind):
     genuine = kind == "genuine"
-    paths = [golden_file(name) for name in GENUINE] if genuine else []
+    paths = [golden_path(name) for name in GENUINE] if genuine else []
     paths = paths or make_files(tmp_path / "files", [kind])
     assert findings(paths, tmp_path / "cases", MANY) == []
 

@@ -110,3 +110,13 @@ def test_module_serves_pairs():
     assert len(data.rollout_dataset("test")) == len(data.one_step_dataset("test")) == 3
     seen = torch.cat([b.index[:, 0] for b in batches]).sort().values
     assert seen.tolist() == list(range(6))
+
+
+def test_reading_what_a_source_does_not_have_is_refused():
+    source = joined(Pairs(2), Pairs(1))
+    with pytest.raises(TypeError, match=r"Pairs\.read_static: expected a source with static"):
+        source.read_static(2, np.zeros((1, 6, 5), "f4"))
+    with pytest.raises(
+        TypeError, match=r"read_coords: expected .* point clouds .* a grid in darcy"
+    ):
+        source.read_coords(0, np.zeros((5, 2), "f4"))

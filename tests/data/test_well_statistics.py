@@ -1,6 +1,4 @@
 import math
-import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from sciml.data.well_statistics import read_well_statistics
 from sciml.domain import Box
 from sciml.spec import DatasetSpec, FieldSpec
 from tests.data.well_files import Field, write_well
+from tests.golden import golden_path
 
 NAMES = (
     "MHD_256",
@@ -29,11 +28,7 @@ NAMES = (
 
 def published(name):
     """The statistics file of a published data set, and its number of steps and axes."""
-    default = Path(__file__).resolve().parents[3] / "shared" / "golden"
-    folder = Path(os.environ.get("SCIML_GOLDEN", default)) / "data"
-    stats, meta = (folder / f"well_{name}_{kind}.yaml" for kind in ("stats", "meta"))
-    if not stats.exists():
-        pytest.skip(f"{stats.name} is not here; set SCIML_GOLDEN to the folder of golden files")
+    stats, meta = (golden_path(f"data/well_{name}_{kind}.yaml") for kind in ("stats", "meta"))
     facts = yaml.safe_load(meta.read_text())
     return stats, facts["n_spatial_dims"], min(facts["n_steps_per_trajectory"])
 

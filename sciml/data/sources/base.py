@@ -99,16 +99,35 @@ class Source(ABC):
         """
 
     def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        """Copy the output fields of a pair into a buffer (c_out, *space)."""
-        raise NotImplementedError(f"{type(self).__name__} holds trajectories, not pairs")
+        """Copy the output fields of a pair into a buffer (c_out, *space).
+
+        Raises:
+            TypeError: If the source holds trajectories.
+        """
+        raise self._lacks("read_targets", "pairs of fields (spec.paired)", "trajectories")
 
     def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        """Copy the static fields of a trajectory into a buffer (c_static, *space)."""
-        raise NotImplementedError(f"{type(self).__name__} has no static fields")
+        """Copy the static fields of a trajectory into a buffer (c_static, *space).
+
+        Raises:
+            TypeError: If there are none.
+        """
+        raise self._lacks("read_static", "static fields", "none")
 
     def read_coords(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        """Copy the coordinates of a point cloud into a buffer (n, d)."""
-        raise NotImplementedError(f"{type(self).__name__} holds fields on grids")
+        """Copy the coordinates of a point cloud into a buffer (n, d).
+
+        Raises:
+            TypeError: If the source holds fields on grids.
+        """
+        raise self._lacks("read_coords", "point clouds (spec.unstructured)", "a grid")
+
+    def _lacks(self, method: str, wanted: str, found: str) -> TypeError:
+        """What to raise where a source of this kind has nothing to read."""
+        return TypeError(
+            f"{type(self).__name__}.{method}: expected a source with {wanted}, got {found} in "
+            f"{self.spec.name}; ask spec and static_fields before reading"
+        )
 
     @abstractmethod
     def times(self, trajectory: int) -> NDArray[np.float64]:

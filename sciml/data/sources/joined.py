@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sciml.data.sources.base import FileSource, Source
+from sciml.data.sources.base import FileSource
+from sciml.data.sources.composed import ComposedSource
 from sciml.data.sources.files import SPLIT_NAMES
-from sciml.spec import DatasetSpec, FieldSpec
 
 
 @final
-class JoinedSource(Source):
+class JoinedSource(ComposedSource):
     """Trajectories of all files of a data set, numbered split by split and file by file.
 
     Scalars that differ between trajectories are the PDE parameters ``spec.params``; equal ones
@@ -34,12 +34,12 @@ class JoinedSource(Source):
 
     def __init__(self, parts: Mapping[str, Sequence[FileSource]]) -> None:
         groups = _by_role(parts[""]) if list(parts) == [""] else parts
-        self._parts = [part for group in groups.values() for part in group]
-        first = self._parts[0]
-        for other in self._parts[1:]:
+        self._sources: list[FileSource] = [part for group in groups.values() for part in group]
+        first = self._sources[0]
+        for other in self._sources[1:]:
             _check_agreement(first, other)
         self._starts = list(accumulate(self.part_sizes, initial=0))
-        self._lengths = np.concatenate([part.lengths for part in self._parts])
+        self._lengths = np.concatenate([part.lengths for part in self._sources])
         self._splits: dict[str, range] = {}
         position = 0
         for name, group in groups.items():
@@ -48,7 +48,7 @@ class JoinedSource(Source):
                 self._splits[name] = range(self._starts[position], self._starts[stop])
             position = stop
         scalars = {
-            name: np.concatenate([part.scalars[name] for part in self._parts])
+            name: np.concatenate([part.scalars[name] for part in self._sources])
             for name in first.scalars
         }
         constant = {name: bool(np.all(values == values[0])) for name, values in scalars.items()}
@@ -56,7 +56,7 @@ class JoinedSource(Source):
         self._params = np.array([scalars[name] for name in params], np.float64).reshape(
             len(params), len(self._lengths)
         )
-        steps = (part.spec.dt for part in self._parts)
+        steps = (part.spec.dt for part in self._sources)
         self._spec = replace(
             first.spec,
             params=params,
@@ -66,113 +66,47 @@ class JoinedSource(Source):
             },
         )
         if self._spec.unstructured:
-            largest = max(part.spec.resolution[0] for part in self._parts)
+            largest = max(part.spec.resolution[0] for part in self._sources)
             self._spec = self._spec.at((largest,))
 
     @property
     @override
-    def spec(self) -> DatasetSpec:
-        return self._spec
-
-    @property
-    @override
-    def static_fields(self) -> tuple[FieldSpec, ...]:
-        return self._parts[0].static_fields
-
-    @property
-    @override
-    def splits(self) -> Mapping[str, range]:
-        return self._splits
-
-    @property
-    @override
     def split_preset(self) -> str | None:
-        return self._parts[0].split_preset
+        return self._sources[0].split_preset
 
     @property
     @override
     def part_sizes(self) -> tuple[int, ...]:
-        return tuple(part.num_trajectories for part in self._parts)
-
-    @property
-    @override
-    def lengths(self) -> NDArray[np.int64]:
-        return self._lengths
-
-    @property
-    @override
-    def memory_mapped(self) -> bool:
-        return all(part.memory_mapped for part in self._parts)
+        return tuple(part.num_trajectories for part in self._sources)
 
     @property
     @override
     def fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        for part in self._parts:
+        for part in self._sources:
             digest.update(part.fingerprint.encode())
         return digest.hexdigest()
 
+    @override
     def _find(self, trajectory: int) -> tuple[FileSource, int]:
         """The file, and the number of the trajectory inside it."""
         number = bisect_right(self._starts, trajectory) - 1
-        return self._parts[number], trajectory - self._starts[number]
-
-    @override
-    def num_points(self, trajectory: int) -> int:
-        part, sample = self._find(trajectory)
-        return part.num_points(sample)
-
-    @override
-    def read(
-        self, trajectory: int, start: int, stop: int, stride: int, out: NDArray[np.float32]
-    ) -> None:
-        part, sample = self._find(trajectory)
-        part.read(sample, start, stop, stride, out)
-
-    @override
-    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        part, sample = self._find(trajectory)
-        part.read_targets(sample, out)
-
-    @override
-    def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        part, sample = self._find(trajectory)
-        part.read_static(sample, out)
-
-    @override
-    def read_coords(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        part, sample = self._find(trajectory)
-        part.read_coords(sample, out)
-
-    @override
-    def times(self, trajectory: int) -> NDArray[np.float64]:
-        part, sample = self._find(trajectory)
-        return part.times(sample)
+        return self._sources[number], trajectory - self._starts[number]
 
     @override
     def params(self, trajectory: int) -> NDArray[np.float64]:
         return self._params[:, trajectory]
 
     @override
-    def boundary(self, trajectory: int) -> NDArray[np.int64]:
-        part, sample = self._find(trajectory)
-        return part.boundary(sample)
-
-    @override
-    def locate(self, trajectory: int) -> str:
-        part, sample = self._find(trajectory)
-        return part.locate(sample)
-
-    @override
     def describe(self) -> str:
         splits = ", ".join(f"{name} {len(span)}" for name, span in self._splits.items())
-        files = {path for part in self._parts for path in part.paths}
+        files = {path for part in self._sources for path in part.paths}
         samples = "pairs" if self._spec.paired else "trajectories"
         lines = [
             f"{self._spec.name}: {len(files)} file{'s'[: len(files) > 1]}, "
             f"{self.num_trajectories} {samples}" + (f" ({splits})" if splits else "")
         ]
-        texts = [part.describe() for part in self._parts]
+        texts = [part.describe() for part in self._sources]
         for text in dict.fromkeys(texts):
             count = texts.count(text)
             lines.append(text if count == len(texts) else f"in {count} parts: {text}")

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sciml.data.sources.base import Source
-from sciml.spec import DatasetSpec, FieldSpec
+from sciml.data.sources.composed import ComposedSource
+from sciml.spec import DatasetSpec
 
 
 @final
-class MixedSource(Source):
+class MixedSource(ComposedSource):
     """The splits of several sources, numbered split by split and, inside, source by source.
 
     A scalar that is constant in each source but not in all of them becomes a PDE parameter.
@@ -84,29 +85,10 @@ class MixedSource(Source):
         )
         return spec, values[:, varying]
 
+    @override
     def _find(self, trajectory: int) -> tuple[Source, int]:
         """The source, and the number of the trajectory in it."""
         return self._sources[self.members[trajectory]], int(self._numbers[trajectory])
-
-    @property
-    @override
-    def spec(self) -> DatasetSpec:
-        return self._spec
-
-    @property
-    @override
-    def splits(self) -> Mapping[str, range]:
-        return self._splits
-
-    @property
-    @override
-    def lengths(self) -> NDArray[np.int64]:
-        return self._lengths
-
-    @property
-    @override
-    def memory_mapped(self) -> bool:
-        return all(source.memory_mapped for source in self._sources)
 
     @property
     @override
@@ -116,57 +98,10 @@ class MixedSource(Source):
             digest.update(source.fingerprint.encode())
         return digest.hexdigest()
 
-    @property
-    @override
-    def static_fields(self) -> tuple[FieldSpec, ...]:
-        return self._sources[0].static_fields
-
-    @override
-    def num_points(self, trajectory: int) -> int:
-        source, number = self._find(trajectory)
-        return source.num_points(number)
-
-    @override
-    def read(
-        self, trajectory: int, start: int, stop: int, stride: int, out: NDArray[np.float32]
-    ) -> None:
-        source, number = self._find(trajectory)
-        source.read(number, start, stop, stride, out)
-
-    @override
-    def read_targets(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        source, number = self._find(trajectory)
-        source.read_targets(number, out)
-
-    @override
-    def read_static(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        source, number = self._find(trajectory)
-        source.read_static(number, out)
-
-    @override
-    def read_coords(self, trajectory: int, out: NDArray[np.float32]) -> None:
-        source, number = self._find(trajectory)
-        source.read_coords(number, out)
-
-    @override
-    def times(self, trajectory: int) -> NDArray[np.float64]:
-        source, number = self._find(trajectory)
-        return source.times(number)
-
     @override
     def params(self, trajectory: int) -> NDArray[np.float64]:
         values: NDArray[np.float64] = self._params[trajectory]
         return values
-
-    @override
-    def boundary(self, trajectory: int) -> NDArray[np.int64]:
-        source, number = self._find(trajectory)
-        return source.boundary(number)
-
-    @override
-    def locate(self, trajectory: int) -> str:
-        source, number = self._find(trajectory)
-        return source.locate(number)
 
     @override
     def describe(self) -> str:

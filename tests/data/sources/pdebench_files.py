@@ -1,11 +1,9 @@
 """Small files in PDEBench's layouts as its own scripts leave them, and what they hold."""
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 
 from sciml.data.sources.joined import JoinedSource
 from sciml.data.sources.pdebench import FORMAT
@@ -21,15 +19,6 @@ CONFIGS = {
         "  inner_height: 2.0\n  seed: {seed}\n"
     ),
 }
-
-
-def golden_file(name: str) -> Path:
-    """A golden file; the test is skipped where the folder is absent."""
-    default = Path(__file__).resolve().parents[4] / "shared" / "golden"
-    path = Path(os.environ.get("SCIML_GOLDEN", default)) / name
-    if not path.exists():
-        pytest.skip(f"golden file {name} is not here; set SCIML_GOLDEN to its folder")
-    return path
 
 
 def noise(*shape: int, seed: int = 2718281829) -> np.ndarray:

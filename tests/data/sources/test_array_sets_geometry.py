@@ -51,7 +51,7 @@ def test_elasticity_points(tmp_path):
     assert source.split_preset == "lsm_elasticity"
     assert spec.params == tuple(f"void_radius_{angle}" for angle in range(4))
     assert source.num_trajectories == 5
-    assert [path.name for path in source._parts[0].paths] == [
+    assert [path.name for path in source._sources[0].paths] == [
         f"Random_UnitCell_{name}_10.npy" for name in ("XY", "rr", "sigma", "theta")
     ]
     for i in range(5):

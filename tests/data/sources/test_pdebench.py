@@ -8,7 +8,6 @@ import pytest
 from sciml.data.sources.pdebench import is_pdebench
 from tests.data.sources.pdebench_files import (
     centres,
-    golden_file,
     open_files,
     read_all,
     replace_array,
@@ -19,6 +18,7 @@ from tests.data.sources.pdebench_files import (
     write_incompressible,
     write_scalar,
 )
+from tests.golden import golden_path
 
 FAMILIES = {
     "1D_Advection_Sols_beta0.4.hdf5": ({"beta": 0.4}, "advection"),
@@ -317,7 +317,7 @@ def test_other_processes_read_the_same(tmp_path, method):
 
 
 def test_golden_advection_is_a_shift():
-    source = open_files(golden_file("pdebench_advection_beta1.0.hdf5"))
+    source = open_files(golden_path("pdebench_advection_beta1.0.hdf5"))
     spec = source.spec
     assert (spec.name, spec.resolution, spec.constants) == ("advection", (128,), {"beta": 1.0})
     frames = read_all(source)[:, :, 0].astype("f8")
@@ -331,7 +331,7 @@ def test_golden_advection_is_a_shift():
 
 
 def test_golden_compressible_flow_conserves():
-    source = open_files(golden_file("pdebench_1d_cfd_Rand_Eta0.01_Zeta0.01_periodic.hdf5"))
+    source = open_files(golden_path("pdebench_1d_cfd_Rand_Eta0.01_Zeta0.01_periodic.hdf5"))
     assert source.spec.constants == {"eta": 0.01, "zeta": 0.01}
     assert source.spec.periodic == (True,)
     density, pressure, velocity = np.moveaxis(read_all(source).astype("f8"), 2, 0)
@@ -343,7 +343,7 @@ def test_golden_compressible_flow_conserves():
 
 
 def test_golden_darcy_solves_its_equation():
-    source = open_files(golden_file("pdebench_darcy_beta1.0.hdf5"))
+    source = open_files(golden_path("pdebench_darcy_beta1.0.hdf5"))
     spec = source.spec
     spacing = spec.domain.spacing(spec.resolution, spec.grid)[0]
     out = np.empty((1, 32, 32), "f4")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.data.sources.pdebench_files import (
-    golden_file,
     noise,
     open_files,
     read_all,
     replace_array,
     write_groups,
 )
+from tests.golden import golden_path
 
 
 def test_diffusion_sorption(tmp_path):
@@ -227,7 +227,7 @@ def test_many_groups_open_in_time(tmp_path):
 
 
 def test_golden_diffusion_reaction():
-    source = open_files(golden_file("pdebench_diff_react_2d.hdf5"))
+    source = open_files(golden_path("pdebench_diff_react_2d.hdf5"))
     spec = source.spec
     assert (spec.name, spec.resolution, spec.dt) == ("diffusion_reaction", (32, 32), 0.25)
     assert (spec.domain.low, spec.domain.high) == ((-1.0, -1.0), (1.0, 1.0))

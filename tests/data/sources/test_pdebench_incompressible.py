@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 
 from tests.data.sources.pdebench_files import (
-    golden_file,
     open_files,
     read_all,
     replace_array,
     set_attribute,
     write_incompressible,
 )
+from tests.golden import golden_path
 
 
 def test_flow_and_force(tmp_path):
@@ -95,7 +95,7 @@ def test_damaged_files(tmp_path, damage, message):
 
 
 def test_golden_flow_is_divergence_free():
-    source = open_files(golden_file("pdebench_ns_incomp.hdf5"))
+    source = open_files(golden_path("pdebench_ns_incomp.hdf5"))
     assert source.spec.constants == {"NU": 0.01}
     assert source.lengths.tolist() == [11, 11]
     assert source.spec.dt == pytest.approx(0.08)

@@ -10,7 +10,6 @@ from sciml.data.writers.well import WellContents, write_well
 from sciml.domain import Box
 from sciml.spec import DatasetSpec, FieldSpec
 from tests.data.sources.pdebench_files import (
-    golden_file,
     open_files,
     read_all,
     write_darcy,
@@ -19,6 +18,7 @@ from tests.data.sources.pdebench_files import (
     write_incompressible,
     write_scalar,
 )
+from tests.golden import golden_path
 
 
 def assert_same(first, second):
@@ -70,11 +70,11 @@ def structure(path):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_files_survive_a_round_trip_under_another_name(tmp_path, name):
-    source = open_files(golden_file(name))
+    source = open_files(golden_path(name))
     path = write_pdebench(tmp_path / "copy.h5", source)
     assert_same(source, open_files(path))
     # the same arrays under the same keys, so that the benchmark's own loader reads them
-    assert structure(path) == structure(golden_file(name))
+    assert structure(path) == structure(golden_path(name))
     assert [entry.name for entry in tmp_path.iterdir()] == ["copy.h5"]
 
 
