@@ -6,10 +6,12 @@ import torch
 
 from sciml.data.dataset import WindowedDataset
 from sciml.data.module import DataModule
+from sciml.data.sources import open_source
 from sciml.data.sources.joined import JoinedSource
 from sciml.data.statistics import source_statistics
 from sciml.data.windows import Windows
 from tests.data.pairs import Pairs
+from tests.data.well_files import write_well
 
 
 def joined(*parts):
@@ -112,11 +114,16 @@ def test_module_serves_pairs():
     assert seen.tolist() == list(range(6))
 
 
-def test_reading_what_a_source_does_not_have_is_refused():
-    source = joined(Pairs(2), Pairs(1))
+def test_reading_what_a_source_does_not_have_is_refused(tmp_path):
     with pytest.raises(TypeError, match=r"Pairs\.read_static: expected a source with static"):
-        source.read_static(2, np.zeros((1, 6, 5), "f4"))
+        joined(Pairs(2), Pairs(1)).read_static(2, np.zeros((1, 6, 5), "f4"))
+    write_well(tmp_path / "a.h5")
+    frames = open_source(tmp_path / "a.h5")
     with pytest.raises(
-        TypeError, match=r"read_coords: expected .* point clouds .* a grid in darcy"
+        TypeError, match=r"read_targets: expected .* pairs .*, got trajectories"
     ):
-        source.read_coords(0, np.zeros((5, 2), "f4"))
+        frames.read_targets(0, np.zeros((1, 6, 4), "f4"))
+    with pytest.raises(
+        TypeError, match=r"read_coords: expected .* point clouds .*, got a grid"
+    ):
+        frames.read_coords(0, np.zeros((5, 2), "f4"))
