@@ -22,6 +22,24 @@ def row_by_row(matrix):
     return L
 
 
+def column_by_column(matrix, share):
+    """The textbook elimination of MIC(0): dropped entries go to the diagonals of their rows."""
+    A = matrix.toarray()
+    pattern, L = A != 0, np.zeros_like(A)
+    for k in range(len(A)):
+        L[k, k] = np.sqrt(A[k, k])
+        below = [i for i in range(k + 1, len(A)) if pattern[i, k]]
+        L[below, k] = A[below, k] / L[k, k]
+        for i in below:
+            for j in below:
+                entry = L[i, k] * L[j, k]
+                if pattern[i, j]:
+                    A[i, j] -= entry
+                else:
+                    A[i, i] -= share * entry
+    return L
+
+
 def poisson(*shape):
     total = sparse.csr_matrix((np.prod(shape),) * 2)
     for k, n in enumerate(shape):
@@ -52,6 +70,40 @@ def test_factor_equals_the_textbook_loop(matrix):
     expected = row_by_row(matrix)
     assert np.abs(factor - expected).max() < 1e-11
     assert ((factor != 0) <= (np.tril(matrix.toarray()) != 0)).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize(
+    "matrix",
+    [poisson(30), poisson(7, 9), poisson(4, 5, 6), filled()],
+    ids=["1d", "2d", "3d", "graph"],
+)
+def test_modified_factor_equals_elimination_column_by_column(matrix, share):
+    factor = incomplete_cholesky(matrix, modified=share).toarray()
+    assert np.abs(factor - column_by_column(matrix, share)).max() < 1e-11
+
+
+def test_fully_modified_factor_keeps_the_row_sums():
+    matrix = filled()
+    factor = incomplete_cholesky(matrix, modified=1.0).toarray()
+    assert np.allclose((factor @ factor.T).sum(1), matrix.sum(1), rtol=0, atol=1e-12)
+
+
+def test_modification_halves_the_steps_on_the_poisson_equation():
+    matrix = poisson(96, 80)
+    b = random(96 * 80)
+    steps = [
+        linear_solve(
+            matrix, b, CG(), preconditioner=IncompleteCholesky(matrix, modified=share)
+        ).num_steps
+        for share in (0.0, 0.97)
+    ]
+    assert steps[1] < 0.65 * steps[0]
+
+
+def test_a_share_beyond_one_is_refused():
+    with pytest.raises(ValueError, match=r"expected 0 <= modified <= 1, got 1\.2"):
+        IncompleteCholesky(poisson(5), modified=1.2)
 
 
 def test_without_dropping_it_is_the_inverse():
