@@ -67,12 +67,13 @@ class Deflation(FixedPreconditioner):
     def _mv(self, x: Tensor) -> Tensor:
         flat = x.reshape(*x.shape[: x.ndim - len(self.in_shape)], -1)
         coarse = self._coarse(flat @ self._rows.T)
-        rest = (flat - coarse @ self._images).reshape(x.shape)
+        rest: Tensor = (flat - coarse @ self._images).reshape(x.shape)
         if self.inner is not None:
             rest = self.inner.mv(rest.to(self.inner.dtype)).to(x.dtype)
         rest = rest.reshape(flat.shape)
         back = self._coarse(rest @ self._images.T)
-        return (rest + (coarse - back) @ self._rows).reshape(x.shape)
+        corrected: Tensor = rest + (coarse - back) @ self._rows
+        return corrected.reshape(x.shape)
 
     def _coarse(self, values: Tensor) -> Tensor:
         """E⁻¹ for coordinates (*batch, k)."""
