@@ -13,7 +13,12 @@ from sciml.linalg.dense import DenseOperator
 from sciml.linalg.kronecker_sum import KroneckerSumOperator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.operator import LinearOperator, SolvableOperator
+from sciml.linalg.poisson import PoissonOperator
+from sciml.linalg.preconditioners.fft import NearbySolve
 from sciml.linalg.preconditioners.jacobi import Jacobi
+from sciml.linalg.preconditioners.multigrid.ccmg import CCMG
+from sciml.linalg.preconditioners.multigrid.robust import RobustMultigridCG
+from sciml.linalg.preconditioners.multigrid.solver import MultigridCG
 from sciml.linalg.scaling import solve_scaled
 from sciml.linalg.solvers.base import LinearSolver
 from sciml.linalg.solvers.cg import CG
@@ -58,19 +63,20 @@ class Choice:
         solver, failed = self.solver, list[str]()
         solution = solve_scaled(solver, operator, b, start, preconditioner)
         for fallback in self.fallbacks:
-            # a direct method stagnates at the precision that its dtype allows
-            stagnated = solution.status is Status.STAGNATION
-            retry = stagnated and isinstance(solver, IterativeSolver)
-            if solution.status is not Status.BREAKDOWN and not retry:
+            if not _calls_for_another(solver, solution.status):
                 break
             failed.append(type(solver).__name__)
-            # what broke down may have gathered a large null vector: only solutions are kept
-            axes = (1,) * len(operator.in_shape)
-            done = solution.converged.reshape(*solution.converged.shape, *axes)
-            start = torch.where(done, solution.value, 0.0 if start is None else start)
-            solver = fallback
+            start = _next_start(operator, solution, start)
+            solver, before = fallback, solution
             solution = solve_scaled(solver, operator, b, start, preconditioner)
+            solution = dataclasses.replace(
+                solution,
+                num_steps=before.num_steps + solution.num_steps,
+                history=torch.cat([before.history, solution.history[1:]]),
+            )
         own = {"reason": self.reason} if self.reason else {}
+        if preconditioner is not None:
+            own["preconditioner"] = type(preconditioner).__name__
         if failed:
             own["fallback_from"] = ", ".join(failed)
         return dataclasses.replace(solution, stats={**solution.stats, **own})
@@ -94,17 +100,48 @@ class Choice:
         return dataclasses.replace(self, solver=first, fallbacks=tuple(others))
 
 
+def _calls_for_another(solver: LinearSolver, status: Status) -> bool:
+    """Whether the next method may do what this one could not."""
+    if isinstance(solver, MultigridCG):  # its cycle has the precision and range of float32
+        return status in (Status.BREAKDOWN, Status.STAGNATION, Status.NONFINITE)
+    # a direct method stagnates at the precision that its dtype allows
+    stagnated = status is Status.STAGNATION and isinstance(solver, IterativeSolver)
+    return stagnated or status is Status.BREAKDOWN
+
+
+def _next_start(
+    operator: LinearOperator, solution: Solution[Tensor], start: Tensor | None
+) -> Tensor:
+    """Solutions, and else the best iterates, unless these may hold a large null vector.
+
+    What broke down on a singular operator gathers one, which loses digits. A known null space
+    is projected out; where none is known, only solutions are kept.
+    """
+    value = solution.value
+    if operator.singular:
+        projection = operator.T.range_projection()
+        value = value if projection is None else projection(value)
+        usable = torch.isfinite(value)
+    else:
+        axes = (1,) * len(operator.in_shape)
+        usable = solution.converged.reshape(*solution.converged.shape, *axes)
+    return torch.where(usable, value, 0.0 if start is None else start)
+
+
 def choose_solver(
     operator: LinearOperator, preconditioner: LinearOperator | None, rtol: float, atol: float
 ) -> Choice:
     """The solver for an operator's structure: its own solve, else dense, else Krylov.
 
-    A preconditioner asks for an iterative method. Without one, operators whose own solve is
-    exact and fast use it, small ones are factored, and others iterate: CG where A is symmetric
-    (then MINRES, should A turn out to be indefinite), GMRES where it is not, both with the
-    diagonal as preconditioner where A knows it without being made dense.
+    A pressure operator has a solver of its own, whatever its size. A preconditioner asks for an
+    iterative method. Without one, operators whose own solve is exact and fast use it, small
+    ones are factored, and others iterate: CG where A is symmetric (then MINRES, should A turn
+    out to be indefinite), GMRES where it is not, both with the diagonal as preconditioner where
+    A knows it without being made dense.
     """
     tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol}
+    if isinstance(operator, PoissonOperator) and isinstance(preconditioner, CCMG | None):
+        return _pressure(operator, preconditioner, tolerances)
     if preconditioner is None:
         direct = _direct(operator, tolerances)
         if direct is not None:
@@ -117,6 +154,34 @@ def choose_solver(
         reason = "symmetric; MINRES takes over if it is not positive definite"
         return Choice(CG(**tolerances), reason, fallbacks, preconditioner)
     return Choice(GMRES(**tolerances), "not declared symmetric", (), preconditioner)
+
+
+def _pressure(
+    operator: PoissonOperator, given: CCMG | None, tolerances: dict[str, Any]
+) -> Choice:
+    """Transforms where the fluid fills a box, else multigrid where there is one.
+
+    Transforms of the whole box as a preconditioner are for the rest. Where multigrid works they
+    take 1.4 to 2.2 times its time even around compact obstacles in three dimensions (measured).
+    """
+    fallbacks = (RobustMultigridCG(**tolerances),)
+    if given is not None:
+        reason = "pressure, with a multigrid cycle"
+        return Choice(MultigridCG(**tolerances), reason, fallbacks, given)
+    if operator.fluid_box is not None:
+        return Choice(FastDiagonalization(**tolerances), "pressure of fluid that fills a box")
+    if operator.batch_shape or operator.device.type != "cpu":
+        box = LaplacianOperator(
+            operator.in_shape,
+            operator.spacing,
+            boundary="neumann",
+            dtype=torch.float32,
+            device=operator.device,
+        )
+        reason = "pressure of several geometries, or not on the CPU: no multigrid"
+        return Choice(CG(**tolerances), reason, (), NearbySolve(box))
+    reason = "pressure around obstacles, below a free surface or with weights"
+    return Choice(MultigridCG(**tolerances), reason, fallbacks)
 
 
 def _direct(operator: LinearOperator, tolerances: dict[str, Any]) -> Choice | None:

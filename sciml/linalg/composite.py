@@ -1,6 +1,6 @@
 """Operators made of operators: sums, products, multiples, transposes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, final
 
@@ -55,7 +55,7 @@ class SumOperator(LinearOperator):
             symmetric=all(term.symmetric for term in terms),
             # semi-definite terms are welcome as long as one is strictly definite
             positive_definite=all(term.positive_definite for term in terms)
-            and any(term.null_space() is None for term in terms),
+            and not all(term.singular for term in terms),
         )
         self.terms = terms
 
@@ -188,10 +188,23 @@ class ScaledOperator(SolvableOperator):
         """The factor times the diagonal of A."""
         return self.factor * self.operator.diagonal()
 
+    @property
+    @override
+    def singular(self) -> bool:
+        return self.operator.singular
+
     @override
     def null_space(self) -> Float[Tensor, "k *shape"] | None:
         """That of A."""
         return self.operator.null_space()
+
+    @override
+    def range_projection(self) -> Callable[[Tensor], Tensor] | None:
+        return self.operator.range_projection()
+
+    @override
+    def describe_outside(self, b: Num[Tensor, "*images"]) -> str:
+        return self.operator.describe_outside(b)
 
     @override
     def solve(self, b: Num[Tensor, "*images"]) -> Float[Tensor, "*fields"]:

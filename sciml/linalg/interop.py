@@ -169,6 +169,8 @@ class _Wrapped(external.LinearOperator):  # type: ignore[misc]  # linear_operato
 
     def _matmul(self, rhs: Num[Tensor, "*fields"]) -> Tensor:
         columns = rhs.unsqueeze(-1) if rhs.ndim == 1 else rhs
+        missing = len(self.operator.batch_shape) - (columns.ndim - 2)
+        columns = columns.reshape((1,) * max(0, missing) + columns.shape)
         fields = columns.mT.movedim(-2, 0)  # one field a column, columns leading the batch
         image = self.operator.mv(fields.reshape(*fields.shape[:-1], *self.operator.in_shape))
         flat = image.flatten(image.ndim - len(self.operator.out_shape))

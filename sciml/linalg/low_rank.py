@@ -47,7 +47,7 @@ class LowRankUpdateOperator(SolvableOperator):
                     f"{operator.device}, got {field.dtype} on {field.device}; convert one "
                     "with .to()"
                 )
-        strict = operator.positive_definite and operator.null_space() is None
+        strict = operator.positive_definite and not operator.singular
         super().__init__(
             operator.in_shape,
             operator.out_shape,

@@ -6,7 +6,7 @@ nothing is flattened except by `LinearOperator.to_dense`.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +34,7 @@ class LinearOperator(ABC):
             input. Most operators have none.
         symmetric: Whether A equals its transpose.
         positive_definite: Whether A is symmetric and ``x · A x > 0`` for every x ≠ 0 orthogonal
-            to `null_space` (which is trivial for most operators); it is the caller's promise.
+            to the null space (which is trivial for most operators); it is the caller's promise.
     """
 
     __array_ufunc__ = None  # NumPy leaves its products with an operator to the operator
@@ -123,20 +123,43 @@ class LinearOperator(ABC):
         self.check_square("quadratic_form")
         return self._flat(x * self.mv(x)).sum(-1)
 
+    @property
+    def singular(self) -> bool:
+        """Whether A has a null space that is known and not trivial."""
+        return self.null_space() is not None
+
     def null_space(self) -> Float[Tensor, "k *shape"] | None:
-        """Orthonormal basis of {x : A x = 0} where it is known and not trivial, else None."""
+        """Orthonormal basis of {x : A x = 0} where it is known and not trivial, else None.
+
+        As a dense array; an operator with many null vectors gives a `range_projection` of its
+        own instead, and this for small sizes.
+        """
         return None
 
     def project(self, b: Num[Tensor, "*images"]) -> Float[Tensor, "*images"]:
         """`b` without its part in the null space of Aᵀ: the nearest consistent right side."""
         self._check_field("project", b, self.out_shape)
+        projection = self.range_projection()
+        return b if projection is None else projection(b)
+
+    def range_projection(self) -> Callable[[Tensor], Tensor] | None:
+        """What `project` does, prepared once for many fields; None where it does nothing."""
         basis = self.T.null_space()
         if basis is None:
-            return b
+            return None
         axes = len(self.out_shape)
         rows = basis.reshape(basis.shape[0], -1)
-        flat = b.reshape(*b.shape[: b.ndim - axes], -1)
-        return (flat - (flat @ rows.T) @ rows).reshape(b.shape)
+
+        def projection(b: Tensor) -> Tensor:
+            flat = b.reshape(*b.shape[: b.ndim - axes], -1)
+            return (flat - (flat @ rows.T) @ rows).reshape(b.shape)
+
+        return projection
+
+    def describe_outside(self, b: Num[Tensor, "*images"]) -> str:
+        """In words, what of `b` lies outside of the range of A; for an error message."""
+        del b
+        return ""
 
     def to_linear_operator(self) -> "ExternalLinearOperator":
         """This operator for gpytorch and linear_operator; axes are flattened in C order."""

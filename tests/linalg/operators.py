@@ -15,8 +15,12 @@ from sciml.linalg.kronecker_sum import KroneckerSumOperator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.low_rank import LowRankUpdateOperator
 from sciml.linalg.operator import LinearOperator
+from sciml.linalg.poisson import PoissonOperator
 from sciml.linalg.sparse import SparseOperator
 from sciml.linalg.toeplitz import ToeplitzOperator
+
+FLAGS = torch.tensor([[2, 2, 1, 2, 2], [2, 2, 1, 2, 2], [0, 2, 1, 2, 2], [2, 2, 1, 3, 3]])
+"""Two parts of fluid, one of them beside air."""
 
 Factory = Callable[[torch.dtype], LinearOperator]
 
@@ -153,6 +157,16 @@ SQUARE: dict[str, Factory] = SOLVABLE | {
         - DiagonalOperator(random(3, 4, dtype=t))
     ),
     "external": _external,
+    "poisson": lambda t: PoissonOperator(FLAGS, (0.5, 1.0), dtype=t),
+    "poisson_weighted": lambda t: PoissonOperator(
+        FLAGS,
+        coefficients=1 + random(*FLAGS.shape, dtype=t).abs(),
+        face_fraction=[random(5, 5, dtype=t).sigmoid(), random(4, 6, dtype=t).sigmoid()],
+        dtype=t,
+    ),
+    "poisson_batch": lambda t: PoissonOperator(
+        torch.stack([FLAGS, FLAGS.flip(0)])[:, None], num_axes=2, dtype=t
+    ),
 }
 
 ALL: dict[str, Factory] = SQUARE | RECTANGULAR

@@ -6,6 +6,7 @@ import torch
 from sciml.linalg.dense import IdentityOperator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.operator import LinearOperator
+from sciml.linalg.poisson import PoissonOperator
 from sciml.linalg.sparse import SparseOperator
 
 
@@ -24,6 +25,17 @@ def placed(operator: LinearOperator, device: str) -> LinearOperator:
         return there.T if operator._transposed else there
     if isinstance(operator, IdentityOperator):
         return IdentityOperator(operator.in_shape, dtype=operator.dtype, device=where)
+    if isinstance(operator, PoissonOperator):
+        tensors = [tensor.numpy() for tensor in operator.tensors]
+        return PoissonOperator(
+            operator.flags,
+            operator.spacing,
+            coefficients=None if operator.coefficients is None else tensors.pop(0),
+            face_fraction=tensors or None,
+            num_axes=len(operator.in_shape),
+            dtype=operator.dtype,
+            device=where,
+        )
     if isinstance(operator, SparseOperator):
         return SparseOperator.from_scipy(
             scipy.sparse.csr_array(operator.to_dense().numpy()),

@@ -12,8 +12,9 @@ from sciml.linalg.dense import DenseOperator, DiagonalOperator, IdentityOperator
 from sciml.linalg.interop import ExternalOperator, from_linear_operator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.low_rank import LowRankUpdateOperator
+from sciml.linalg.poisson import PoissonOperator
 from sciml.linalg.sparse import SparseOperator
-from tests.linalg.operators import ALL, definite, random, well_conditioned
+from tests.linalg.operators import ALL, FLAGS, definite, random, well_conditioned
 
 DOUBLE = torch.float64
 
@@ -101,6 +102,11 @@ def test_definiteness_of_sums_and_multiples():
     assert (laplacian + identity).positive_definite
     assert not (laplacian + laplacian).positive_definite
     assert (2.0 * laplacian).positive_definite
+    pressure = PoissonOperator(FLAGS)
+    screened = pressure + IdentityOperator((4, 5))
+    assert screened.positive_definite
+    assert not screened.singular
+    assert not (pressure + pressure).positive_definite
     assert not (-identity).positive_definite
     assert (-identity).symmetric
     torch.testing.assert_close((3.0 * laplacian).null_space(), laplacian.null_space())

@@ -36,6 +36,14 @@ class FixedPreconditioner(LinearOperator):
             positive_definite=True,
         )
 
+    def check_operator(self, operator: LinearOperator) -> None:
+        """Refuse an operator that M was not made for, where M can tell.
+
+        Raises:
+            ValueError: With the remedy.
+        """
+        del operator
+
     @property
     @override
     def tensors(self) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sciml.linalg.operator import LinearOperator
+from sciml.linalg.preconditioners.base import FixedPreconditioner
 from sciml.linalg.solvers.scalars import Count, Flag, Scalar, V, at_least, choose
 from sciml.solution import Solution
 
@@ -121,9 +122,11 @@ class LinearSystem:
         self._is_flat = self.b.ndim == 1 or (len(shape) == 1 and not self.single)
         self._dtypes = {bool: torch.bool, int: torch.int64, float: self.b.dtype}
         self._largest = torch.finfo(self.b.dtype).max
+        if isinstance(self.preconditioner, FixedPreconditioner):
+            self.preconditioner.check_operator(self.operator)
         # a preconditioner of a singular A leaks into the null space, where CG has no defence
-        basis = self.operator.null_space() if self.preconditioner is not None else None
-        self._null_rows = None if basis is None else basis.reshape(basis.shape[0], -1)
+        alone = self.preconditioner is None
+        self._projection = None if alone else self.operator.T.range_projection()
 
     def apply(self, x: Tensor) -> Tensor:
         """A x, for a field of the shape and place of b."""
@@ -146,10 +149,7 @@ class LinearSystem:
             norm = self.norm(r)
             scale = self.spread(choose(norm > 0, norm, 1.0))
             z = self.preconditioner._mv((r / scale).to(dtype)).to(r.dtype) * scale
-        if self._null_rows is not None:
-            flat = self.flatten(z)
-            z = (flat - (flat @ self._null_rows.T) @ self._null_rows).reshape(z.shape)
-        return z
+        return z if self._projection is None else self._projection(z)
 
     def flatten(self, u: Tensor) -> Tensor:
         """A field as (*batch, n)."""

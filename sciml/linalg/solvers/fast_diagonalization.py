@@ -12,6 +12,7 @@ from sciml.linalg.kronecker_sum import KroneckerSumOperator
 from sciml.linalg.laplacian import LaplacianOperator
 from sciml.linalg.modes import outer_sum
 from sciml.linalg.operator import LinearOperator
+from sciml.linalg.poisson import PoissonOperator
 from sciml.linalg.solvers.direct import DirectSolver, Inverse, structured_inverse
 
 
@@ -27,7 +28,8 @@ class FastDiagonalization(DirectSolver):
     A `LaplacianOperator` is transformed by FFT-type transforms, O(N log N); a symmetric
     `KroneckerSumOperator` by the eigenvectors of its factors, O(N Σ n_k). Eigenvalues of the
     sum that are zero to rounding are inverted to zero, so that a consistent singular system
-    (Neumann or periodic on all axes) has its least-norm solution.
+    (Neumann or periodic on all axes) has its least-norm solution. A `PoissonOperator` is
+    solved as a `LaplacianOperator` where its fluid fills a box.
 
     Source: Lynch, Rice and Thomas, Numer. Math. 6 (1964), 185.
     """
@@ -37,17 +39,21 @@ class FastDiagonalization(DirectSolver):
         separable = isinstance(operator, LaplacianOperator) or (
             isinstance(operator, KroneckerSumOperator) and operator.symmetric
         )
-        if not separable:
+        boxed = isinstance(operator, PoissonOperator) and operator.fluid_box is not None
+        if not (separable or boxed):
             raise ValueError(
                 "FastDiagonalization: expected a LaplacianOperator or a symmetric "
-                f"KroneckerSumOperator, got {operator!r}; declare symmetric=True where every "
-                "factor is, or use another solver (solver=None chooses)"
+                "KroneckerSumOperator (or a PoissonOperator whose fluid fills a box and has no "
+                f"weights), got {operator!r}; declare symmetric=True where every factor is, or "
+                "use another solver (solver=None chooses)"
             )
 
     @override
     def factor(self, operator: LinearOperator) -> Inverse:
         if isinstance(operator, KroneckerSumOperator):
             return _pseudo_inverse(operator)
+        if isinstance(operator, PoissonOperator) and operator.fluid_box is not None:
+            return operator.fluid_box.solve
         return structured_inverse(operator)
 
 
