@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from sciml.linalg.kronecker import KroneckerOperator
     from sciml.linalg.kronecker_sum import KroneckerSumOperator
     from sciml.linalg.operator import LinearOperator
+    from sciml.linalg.poisson import PoissonOperator
+    from sciml.linalg.preconditioners.multigrid.ccmg import CCMG
     from sciml.linalg.solve import linear_solve
     from sciml.linalg.solvers.cg import CG
     from sciml.linalg.toeplitz import ToeplitzOperator
+    from sciml.models.dcdm.learned_ccmg import LearnedCCMG
+    from sciml.models.dcdm.solver import DCDM
     from sciml.models.gp_hm.solver import GPHMSolver
     from sciml.models.lsm import LSM
     from sciml.models.neuralop import NeuralOperator
@@ -40,7 +44,9 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "Batch": "sciml.spec",
     "Box": "sciml.domain",
+    "CCMG": "sciml.linalg.preconditioners.multigrid.ccmg",
     "CG": "sciml.linalg.solvers.cg",
+    "DCDM": "sciml.models.dcdm.solver",
     "ChebyshevCollocation": "sciml.solvers.collocation",
     "DataModule": "sciml.data.module",
     "DatasetSpec": "sciml.spec",
@@ -51,10 +57,12 @@ _MODULE_OF = {
     "KroneckerOperator": "sciml.linalg.kronecker",
     "KroneckerSumOperator": "sciml.linalg.kronecker_sum",
     "LSM": "sciml.models.lsm",
+    "LearnedCCMG": "sciml.models.dcdm.learned_ccmg",
     "LinearOperator": "sciml.linalg.operator",
     "NeuralOperator": "sciml.models.neuralop",
     "Normalizer": "sciml.data.normalizer",
     "Persistence": "sciml.models.persistence",
+    "PoissonOperator": "sciml.linalg.poisson",
     "Problem": "sciml.pde.problem",
     "Solution": "sciml.solution",
     "SolverError": "sciml.solution",
@@ -74,7 +82,9 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "CCMG",
     "CG",
+    "DCDM",
     "FNO",
     "LSM",
     "Batch",
@@ -87,10 +97,12 @@ __all__ = [
     "GPHMSolver",
     "KroneckerOperator",
     "KroneckerSumOperator",
+    "LearnedCCMG",
     "LinearOperator",
     "NeuralOperator",
     "Normalizer",
     "Persistence",
+    "PoissonOperator",
     "Problem",
     "Solution",
     "SolverError",

@@ -15,6 +15,7 @@ from typing import Any, final
 
 import hydra
 import torch
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,7 +30,7 @@ from typing_extensions import override
 
 from sciml.data.plan import Plan
 from sciml.data.writers.atomic import write_atomically
-from sciml.evaluation.judge import judge
+from sciml.evaluation.judge import Judge
 from sciml.evaluation.problem_plan import ProblemPlan
 from sciml.evaluation.report import summary_line, write_environment
 from sciml.evaluation.solution_report import SUMMARY, solve_and_report
@@ -39,6 +40,7 @@ from sciml.solvers.base import PDESolver
 from sciml.training.fit import fit
 from sciml.training.loggers import finish, log_config
 from sciml.training.normalized import NormalizedModel, check_normalization
+from sciml.training.objective import Objective
 from sciml.training.options import TrainerOptions
 
 log = logging.getLogger(__name__)
@@ -122,17 +124,19 @@ class Task(ABC):
 
     def _accepted(self) -> list[str]:
         """Data sets of the configuration for which the model can be built."""
-        accepted = []
         loader = GlobalHydra.instance().config_loader()
-        for name in loader.get_group_options("dataset"):
-            overrides = [f"dataset={name}", f"scale={self.config.scale.name}"]
-            node = loader.load_configuration("config", overrides, RunMode.RUN).dataset
-            try:
-                self.model_for(_build(node))
-            except PAIR_ERRORS:
-                continue
-            accepted.append(name)
-        return accepted
+        names = loader.get_group_options("dataset")
+        # all nodes in one composition, and nothing else: a whole configuration takes as long
+        parts = [*(f"+dataset@{name}={name}" for name in names), f"+scale={_choice('scale')}"]
+        nodes = loader.load_configuration(None, parts, RunMode.RUN)
+        return [name for name in names if self._accepts(nodes[name])]
+
+    def _accepts(self, dataset: DictConfig) -> bool:
+        try:
+            self.model_for(_build(dataset))
+        except PAIR_ERRORS:
+            return False
+        return True
 
     def write_description(self) -> None:
         """What was asked for and on what machine, before anything can go wrong."""
@@ -151,10 +155,12 @@ class FitTask(Task):
         self.plan: Plan = _build(config.dataset)
         if isinstance(self.plan, Plan):
             self.plan.spec()  # files that are missing say so themselves
+        self.objective: Objective = _build(config.objective)
         self.model: SurrogateModel = self.paired(self.plan)
         spec = self.plan.spec()
-        self.objective = _build(config.objective)
         self.objective.check_spec(spec)
+        self.judge: Judge = _build(config.evaluation)
+        self.judge.check(self.plan)
         self.optimizer = _build(config.optimizer)
         self.scheduler = _build(config.scheduler)
         self.trainer = dict(config.trainer) | {"seed": self.seed}
@@ -186,19 +192,17 @@ class FitTask(Task):
             log.warning("interrupted; continue with resume=%s", self.folder)
             return None
         name = _choice("model")
-        metrics = judge(
-            report, data, self.forecasters, self.loggers, name=name, **self.config.evaluation
-        )
+        metrics = self.judge(report, data, self.forecasters, self.loggers, name=name)
         finish(self.loggers)
-        log.info(summary_line(metrics, self.folder))
-        headline = "rollout_relative_l2" if data.spec.autoregressive else "relative_l2"
-        return metrics.get(self.config.optimize or f"test/{headline}")
+        log.info(summary_line(metrics, self.folder, self.judge.summary))
+        return metrics.get(self.config.optimize or self.judge.headline(data.spec))
 
     @override
     def model_for(self, plan: Any) -> SurrogateModel:
         if not isinstance(plan, Plan):
             raise ValueError("a surrogate is fitted to data, and this is a problem to solve")
         spec = plan.spec()
+        self.objective.check_targets(spec, plan.has_targets)
         model: SurrogateModel = _build(self.config.model, _partial_=True)(spec)
         model.check_spec(spec)
         return model
@@ -211,8 +215,9 @@ class SolveTask(Task):
     def __init__(self, config: DictConfig) -> None:
         _refuse_fit_options()
         super().__init__(config)
-        self.solver: PDESolver = _build(config.model)
+        # first: options of the model may depend on the case
         self.plan: ProblemPlan = _build(config.dataset)
+        self.solver: PDESolver = _build(config.model)
         self.paired(self.plan)
 
     @override
@@ -296,7 +301,8 @@ def check_command_line(arguments: Sequence[str]) -> None:
     Raises:
         CommandLineError: Naming the nearest valid spelling or the expected type.
     """
-    written = [a for a in arguments if not a.startswith("-")]
+    # as Hydra reads the line: "--cfg job" has a value that is no option of ours
+    written = get_args_parser().parse_known_args(list(arguments))[0].overrides
     try:
         overrides = OverridesParser.create().parse_overrides(written)
     except HydraException as error:
@@ -310,11 +316,12 @@ def check_command_line(arguments: Sequence[str]) -> None:
         chosen = [o for o in overrides if _key(o) in groups]
         for override in chosen:
             _check_choice(override)
+        first = [_first_choice(override) for override in chosen]
         try:
-            base = hydra.compose("config", overrides=[_first_choice(o) for o in chosen])
+            base = hydra.compose("config", overrides=first)
         except ConfigCompositionException as error:
             raise CommandLineError(
-                f"{' '.join(map(_first_choice, chosen))}: {str(error).splitlines()[0]} The "
+                f"{' '.join(first)}: {str(error).splitlines()[0]} The "
                 "chosen model has no use for that group; leave it out"
             ) from None
     for override in overrides:
@@ -367,8 +374,7 @@ def _leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _check_option(override: Override, base: DictConfig, groups: set[str]) -> None:
-    name = _key(override)
-    known = list(_leaves(base))
+    name, known = _key(override), list(_leaves(base))
     if override.is_add() and name in known:
         raise CommandLineError(
             f"{override.input_line}: the option exists already; write "
@@ -377,9 +383,8 @@ def _check_option(override: Override, base: DictConfig, groups: set[str]) -> Non
     if override.is_add() and name.split(".")[0] in base:
         return  # +model.option=1 hands a new argument to a constructor, which checks it
     if name not in known:
-        candidates = [*known, *groups]
         raise CommandLineError(
-            f"{name}: there is no such option; {nearest(name, candidates)}"
+            f"{name}: there is no such option; {nearest(name, [*known, *groups])}"
             f"--cfg job prints every option, --help the groups"
         )
     if override.is_delete():

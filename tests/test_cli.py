@@ -53,7 +53,7 @@ def metrics_of(folder: str) -> dict[str, float]:
     [
         (
             "model=lms",
-            "there is no such model; did you mean 'lsm'\\? valid: chebyshev, fno, gp_hm, lsm",
+            "there is no such model; did you mean 'lsm'\\? valid: chebyshev, dcdm, fno, gp_hm",
         ),
         ("modle=lsm", "no such option; did you mean 'model'"),
         ("dataset=navier_stoke", "no such dataset; did you mean 'navier_stokes'"),

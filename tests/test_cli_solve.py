@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +129,11 @@ def test_a_solve_that_fails_is_recorded_and_said(
         (("model=gp_hm", *SLOW_WAVE, "evaluation.num_examples=3"), "this option is for fits"),
         (("model=gp_hm", *SLOW_WAVE, "~trainer.max_time"), "this option is for fits"),
         (("model=gp_hm", "dataset=poisson_1d", "dataset.case=sine"), "got 'sine'; choose one"),
+        (
+            ("model=gp_hm", "dataset=poisson_1d", "dataset.case=sine", "scale=paper"),
+            "got 'sine'",
+        ),
+        (("model=gp_hm", *SLOW_WAVE, "dataset.part=2.0"), "expected a part in (0, 1]"),
         (("model=gp_hm", *SLOW_WAVE, "model.kernel=rbf"), "expected a kernel of"),
         (("model=gp_hm", *SLOW_WAVE, "dataset.high=[-1.0]"), "expected low < high"),
         (("model=gp_hm", "dataset=poisson_1d", "model.resolution=32"), "needs about"),
@@ -164,6 +170,12 @@ def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], message: st
         cli.check_command_line(arguments)
 
 
+def test_flags_of_the_configuration_system_are_no_options() -> None:
+    cli.check_command_line(["model=gp_hm", "--cfg", "job", "dataset=poisson_1d", "--resolve"])
+    with pytest.raises(cli.CommandLineError, match="did you mean 'gp_hm'"):
+        cli.check_command_line(["--cfg", "job", "model=gp_hn"])
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_problem_instantiates(name: str) -> None:
     with initialize_config_dir(str(cli.CONFIG_DIR), version_base="1.3"):
@@ -176,6 +188,65 @@ def test_every_problem_instantiates(name: str) -> None:
     assert plan.problem.domain == own.domain
     assert len(plan.problem.conditions) == len(own.conditions)
     assert plan.baselines.keys() == {"chebyshev"}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_scales_of_a_problem(name: str) -> None:
+    """smoke is a corner of the box; paper has the published nodes and steps of each case."""
+    with initialize_config_dir(str(cli.CONFIG_DIR), version_base="1.3"):
+        smoke = compose("config", overrides=[f"dataset={name}", "scale=smoke"]).dataset
+        chosen = ["model=gp_hm", "model/gp_hm_inference=adam", f"dataset={name}", "scale=paper"]
+        cases = list(compose("config", overrides=chosen).published)
+        papers = {
+            case: compose("config", overrides=[*chosen, f"dataset.case={case}"])
+            for case in cases
+        }
+    corner, whole = instantiate(smoke, _convert_="all"), getattr(gallery, name)(smoke.case)
+    extents = zip(corner.problem.domain.extent, whole.domain.extent, strict=True)
+    assert all(small == pytest.approx(0.1 * large) for small, large in extents)
+    assert corner.points_per_axis == 40
+    for case, paper in papers.items():
+        getattr(gallery, name)(case)
+        solver = instantiate(paper.model, _convert_="all")
+        assert solver.resolution in (100, 200, 400, 900)
+        assert solver.options.num_steps >= 100_000
+        assert (
+            instantiate(paper.dataset, _convert_="all").problem.domain
+            == getattr(gallery, name)(case).domain
+        )
+
+
+def test_published_settings_belong_to_the_case() -> None:
+    with initialize_config_dir(str(cli.CONFIG_DIR), version_base="1.3"):
+        overrides = ["model=gp_hm", "dataset=poisson_1d", "dataset.case=mix_sin", "scale=paper"]
+        direct = instantiate(compose("config", overrides=overrides).model, _convert_="all")
+        overrides.append("model/gp_hm_inference=adam")
+        adam = instantiate(compose("config", overrides=overrides).model, _convert_="all")
+    assert direct.inference == "direct"
+    assert direct.resolution == adam.resolution == 900
+    assert (adam.options.num_steps, adam.options.change_point) == (1_000_000, 0.5)
+    assert adam.options.frequency_scale == 30.0
+
+
+def test_smoke_is_over_in_seconds_and_leaves_the_files_of_a_run(
+    run_cli: Callable[..., None],
+) -> None:
+    run_cli("model=gp_hm", "dataset=poisson_2d", "dataset.case=sin_sin", "scale=smoke",
+            "hydra.run.dir=run")  # fmt: skip
+    metrics = json.loads(Path("run/metrics.json").read_text())
+    assert metrics["test/relative_l2"] < 1e-6
+    assert metrics["time/solve_seconds"] < 60
+    loaded = load_solution("run").value
+    assert loaded.domain.high == pytest.approx((0.2 * math.pi,) * 2)
+
+
+def test_error_bars_are_kept_with_the_solution(run_cli: Callable[..., None]) -> None:
+    run_cli("model=gp_hm", *SLOW_WAVE, "model.options.posterior=true", "hydra.run.dir=run",
+            "dataset.baselines=null")  # fmt: skip
+    points = torch.linspace(0.1, 6.1, 7, dtype=torch.float64)[:, None]
+    deviation = load_solution("run").value.std(points)
+    assert deviation.shape == (7, 1)
+    assert bool((deviation > 0).all())
 
 
 @pytest.mark.parametrize("inference", ["direct", "adam", "evidence"])

@@ -3,12 +3,15 @@
 import logging
 import math
 from collections.abc import Iterator
-from typing import final
+from typing import Any, final
+
+from typing_extensions import override
 
 from sciml.data.dataset import WindowedDataset
 from sciml.data.loader import BatchLoader
 from sciml.data.statistics import DataStatistics
 from sciml.data.statistics_cache import cached_statistics
+from sciml.data.training_data import TrainingData
 from sciml.data.well_statistics import read_well_statistics
 from sciml.spec import Batch, DatasetSpec
 from sciml.typing import StrPath
@@ -20,7 +23,7 @@ _VALIDATION_SAMPLES = 32
 
 
 @final
-class DataModule:
+class DataModule(TrainingData):
     """Training samples, rollouts and statistics of one data set with splits.
 
     Pairs of inputs and outputs have no rollouts: their samples serve for all purposes.
@@ -62,7 +65,7 @@ class DataModule:
                 f"{list(dataset.split_names)}; pass the whole data set, or define splits= when "
                 "opening it"
             )
-        self.batch_size = batch_size
+        self._batch_size = batch_size
         self.seed = seed
         self.statistics_file = statistics_file
         self._statistics: dict[bool, DataStatistics] = {}
@@ -98,14 +101,32 @@ class DataModule:
         self._rollout_first = first
 
     @property
+    @override
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    @property
+    @override
     def spec(self) -> DatasetSpec:
         """Self-description of the data set, with the history."""
         return self.dataset.spec
 
+    @property
+    @override
+    def has_targets(self) -> bool:
+        return True
+
+    @property
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    @override
     def has_split(self, name: str) -> bool:
         """Whether the data set has trajectories for a purpose."""
         return name in self.dataset.split_names
 
+    @override
     def train_loader(self, horizon: int, rank: int = 0, world_size: int = 1) -> BatchLoader:
         """Shuffled windows of the training trajectories with `horizon` target frames, or pairs.
 
@@ -121,6 +142,7 @@ class DataModule:
             world_size=world_size,
         )
 
+    @override
     def validation_loader(self) -> BatchLoader:
         """Rollouts of the validation trajectories, in batches of at most 64 MiB.
 
@@ -196,6 +218,7 @@ class DataModule:
         """
         return self.dataset.split(split)
 
+    @override
     def statistics(self, *, per_point: bool = False) -> DataStatistics:
         """Statistics of the training split's fields and increments.
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 from sciml.data.dataset import WindowedDataset, open_dataset
 from sciml.data.generate import dataset_folder, generate_splits, recipe_spec
 from sciml.data.module import DataModule
+from sciml.data.training_data import TrainingData
 from sciml.simulate.recipe import make_recipe
 from sciml.spec import DatasetSpec
 from sciml.typing import StrPath
@@ -27,8 +28,13 @@ class Plan(ABC):
     def spec(self) -> DatasetSpec:
         """Self-description of the data, known before any data are made."""
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether samples have outputs; else an objective has to know what is wanted."""
+        return True
+
     @abstractmethod
-    def open(self, seed: int) -> DataModule:
+    def open(self, seed: int) -> TrainingData:
         """Find or make the data; says in one line which it was.
 
         Args:

@@ -19,12 +19,13 @@ class ProblemPlan:
     """One problem of a gallery, the grid that solutions are kept on, and classical solvers.
 
     Args:
-        name: Name of the problem in reports.
         problem: Makes the problem from a case, `parameters` and perhaps a ``domain``.
         case: Which solution.
         parameters: Further arguments of `problem`; those that are None keep its defaults.
         low: Lower ends of the box, one per axis; None keeps those of the case.
         high: Upper ends.
+        part: Fraction of every axis that is kept, from its lower end: a small box has as many
+            periods less, and a solve for a test of the plumbing takes seconds.
         points_per_axis: Uniform points of the grid that errors are measured on and values are
             saved at; None for 300, or 64 in three dimensions.
         baselines: Solvers to compare with, by name.
@@ -35,24 +36,33 @@ class ProblemPlan:
 
     def __init__(
         self,
-        name: str,
         problem: Callable[..., Problem],
         case: str,
         *,
         parameters: Mapping[str, Any] | None = None,
         low: Sequence[float] | None = None,
         high: Sequence[float] | None = None,
+        part: float = 1.0,
         points_per_axis: int | None = None,
         baselines: Mapping[str, PDESolver] | None = None,
     ) -> None:
         given = {key: value for key, value in (parameters or {}).items() if value is not None}
-        self.name = name
         self.problem = problem(case, **given)
-        if low is not None or high is not None:
-            box = self.problem.domain
-            ends = (box.low if low is None else low, box.high if high is None else high)
-            domain = Box(box.axes, tuple(map(float, ends[0])), tuple(map(float, ends[1])))
-            self.problem = problem(case, domain=domain, **given)
+        if not 0.0 < part <= 1.0:
+            raise ValueError(
+                f"ProblemPlan: expected a part in (0, 1] of the box, got {part}; 1 is the whole"
+            )
+        own = self.problem.domain
+        box = Box(
+            own.axes,
+            own.low if low is None else tuple(map(float, low)),
+            own.high if high is None else tuple(map(float, high)),
+        )
+        if part < 1.0:
+            ends = zip(box.low, box.extent, strict=True)
+            box = Box(box.axes, box.low, tuple(start + part * length for start, length in ends))
+        if (box.low, box.high) != (own.low, own.high):
+            self.problem = problem(case, domain=box, **given)
         ndim = self.problem.domain.ndim
         self.points_per_axis = points_per_axis or POINTS_PER_AXIS[ndim]
         if self.points_per_axis < 2:

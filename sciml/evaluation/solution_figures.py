@@ -43,7 +43,8 @@ def draw_solution_figures(
 
     Returns:
         The files by name: ``solution``, ``residual``, ``error`` where the exact solution is
-        known, ``spectrum`` where the solver learned one.
+        known, ``deviation`` where there is a posterior in more than one dimension, ``spectrum``
+        where the solver learned one.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -52,12 +53,17 @@ def draw_solution_figures(
     figures = {
         "solution": solution_figure(problem, views),
         "residual": magnitude_figure(
-            problem, views, [view.residual for view in views], "residual of the equation"
+            problem, views, [view.residual for view in views], "|residual of the equation|"
         ),
     }
     errors = [view.error for view in views if view.error is not None]
     if errors:
-        figures["error"] = magnitude_figure(problem, views, errors, "error")
+        figures["error"] = magnitude_figure(problem, views, errors, "|error|")
+    deviations = [view.deviation for view in views if view.deviation is not None]
+    if deviations and problem.domain.ndim > 1:  # in one dimension it is a band of the solution
+        figures["deviation"] = magnitude_figure(
+            problem, views, deviations, "standard deviation"
+        )
     spectrum = solution.stats.get("spectrum", {})
     if spectrum:
         figures["spectrum"] = learned_spectrum_figure(spectrum)
@@ -101,20 +107,19 @@ def magnitude_figure(
     problem: Problem,
     views: Sequence[GridValues],
     values: Sequence[Float[Tensor, "rows *_"]],
-    name: str,
+    label: str,
 ) -> Figure:
-    """Magnitudes on a logarithmic scale: of the error, or of the residual.
+    """Magnitudes on a logarithmic scale: of the error, the residual, or the error bar.
 
     Args:
         problem: What was solved.
         views: Grids, one column each.
         values: What to show on each of them, one row of panels per leading index.
-        name: What it is.
+        label: What it is.
     """
     with rc_context(STYLE):
         rows = values[0].shape[0]
         figure, panels = _panels(problem, rows, len(views))
-        label = f"|{name}|"
         for row in range(rows):
             for axes, view, shown in zip(panels[row], views, values, strict=True):
                 sizes = shown[row].abs()

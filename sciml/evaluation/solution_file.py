@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor
 
 from sciml.data.writers.atomic import write_atomically
 from sciml.domain import Box
 from sciml.evaluation.report import write_json
+from sciml.evaluation.solution_field import PosteriorField, interpolant, with_posterior
 from sciml.evaluation.solution_values import GridValues
 from sciml.pde.jet import Jet
 from sciml.pde.points import Points
@@ -25,9 +25,6 @@ from sciml.solvers.spectral_field import SpectralField
 from sciml.typing import StrPath
 
 STEM, FORMAT = "solution", 1
-FIRST_RESOLUTION = {1: 64, 2: 48, 3: 32}
-LARGEST_RESOLUTION = {1: 4096, 2: 768, 3: 128}
-SMALLEST_TAIL, LEAST_GAIN = 1e-13, 0.1
 
 
 def save_solution(
@@ -36,8 +33,9 @@ def save_solution(
     """Write ``solution.safetensors`` and ``solution.json``, which `load_solution` reads.
 
     The tensors are ``nodes`` (values of an interpolant, see `interpolant`), ``grid/<axis>``,
-    ``value``, ``residual``, ``exact`` where it is known, ``std`` where there is a posterior,
-    ``history``, and the learned spectrum by axis where the solver has one.
+    ``value``, ``residual``, ``exact`` where it is known, ``std`` where there is a posterior and
+    ``variance`` (nodes of an interpolant of its own) where that is resolved, ``history``, and
+    the learned spectrum by axis where the solver has one.
 
     Args:
         folder: Run folder; made if needed.
@@ -52,6 +50,7 @@ def save_solution(
         OSError: If the folder cannot be written; nothing half-written stays.
     """
     field = interpolant(problem, solution.value)
+    posterior = with_posterior(problem, solution.value)
     tensors = {
         "nodes": field.values,
         "value": grid.value,
@@ -59,7 +58,12 @@ def save_solution(
         "history": solution.history,
     }
     tensors |= {f"grid/{a}": line for a, line in zip(field.axes, grid.lines, strict=True)}
-    optional = {"exact": grid.exact, "std": grid.deviation}
+    variance = posterior.variance if isinstance(posterior, PosteriorField) else None
+    optional = {
+        "exact": grid.exact,
+        "std": grid.deviation,
+        "variance": variance and variance.values,
+    }
     tensors |= {name: values for name, values in optional.items() if values is not None}
     for axis, lines in solution.stats.get("spectrum", {}).items():
         tensors |= {f"spectrum/{axis}/{name}": values for name, values in lines.items()}
@@ -79,6 +83,7 @@ def save_solution(
         "converged": bool(solution),
         "num_steps": solution.num_steps,
         "interpolation_tail": list(field.coefficient_tail()),
+        "variance_tail": None if variance is None else list(variance.coefficient_tail()),
         "stats": _plain({k: v for k, v in solution.stats.items() if k != "spectrum"}),
         "sha256": hashlib.sha256(contents).hexdigest(),
     }
@@ -89,7 +94,7 @@ def load_solution(run_folder: StrPath) -> Solution[Field]:
     """The solution of a run: ``load_solution(folder).value(points)``.
 
     No problem and no configuration are needed. The field is an interpolant: it has all
-    derivatives, and no posterior.
+    derivatives, and the standard deviation of the posterior where one was kept.
 
     Args:
         run_folder: Folder with the two files that `save_solution` wrote.
@@ -125,7 +130,7 @@ def load_solution(run_folder: StrPath) -> Solution[Field]:
         )
     tensors = load(contents)
     return Solution(
-        value=_field(described, tensors["nodes"]),
+        value=_field(described, tensors),
         status=Status[described["status"]],
         converged=torch.tensor(described["converged"]),
         num_steps=described["num_steps"],
@@ -134,44 +139,7 @@ def load_solution(run_folder: StrPath) -> Solution[Field]:
     )
 
 
-def interpolant(problem: Problem, field: Field) -> SpectralField:
-    """The field through its values at spectral nodes, as many as its coefficients need.
-
-    Nodes are doubled axis by axis until the highest coefficients are 1e-13 of the largest or
-    no longer fall, at most to 4096, 768² and 128³.
-
-    Args:
-        problem: What was solved.
-        field: A solution of it; one that is such an interpolant is returned as it is.
-    """
-    if isinstance(field, SpectralField):
-        return field
-    ndim = problem.domain.ndim
-    resolution, largest = (FIRST_RESOLUTION[ndim],) * ndim, LARGEST_RESOLUTION[ndim]
-    last = (float("inf"),) * ndim
-    while True:
-        axes = spectral_axes(problem.domain, resolution)
-        nodes = torch.meshgrid(*(axis.nodes for axis in axes), indexing="ij")
-        values = field(torch.stack(nodes, dim=-1).reshape(-1, ndim)).detach()
-        found = SpectralField(problem, axes, values.T.reshape(-1, *resolution))
-        tails = found.coefficient_tail()
-        rough = [
-            tail > SMALLEST_TAIL and count < largest and not LEAST_GAIN * before < tail < 1e-6
-            for tail, before, count in zip(tails, last, resolution, strict=True)
-        ]
-        if not any(rough):
-            return found
-        last = tuple(
-            tail if more else before
-            for tail, before, more in zip(tails, last, rough, strict=True)
-        )
-        resolution = tuple(
-            min(2 * count, largest) if more else count
-            for count, more in zip(resolution, rough, strict=True)
-        )
-
-
-def _field(described: Mapping[str, Any], nodes: Float[Tensor, "..."]) -> SpectralField:
+def _field(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Field:
     """The interpolant; it belongs to a problem whose equation is not known any more."""
 
     def values(points: Points, *fields: Jet) -> tuple[Tensor, ...]:
@@ -180,7 +148,14 @@ def _field(described: Mapping[str, Any], nodes: Float[Tensor, "..."]) -> Spectra
     box = Box(*(tuple(described[name]) for name in ("axes", "low", "high", "periodic")))
     fields = tuple(described["fields"])
     problem = Problem(box, values, (), fields=fields, name=described["problem"])
-    return SpectralField(problem, spectral_axes(box, tuple(nodes.shape[1:])), nodes)
+
+    def through(nodes: Tensor) -> SpectralField:
+        return SpectralField(problem, spectral_axes(box, tuple(nodes.shape[1:])), nodes)
+
+    mean = through(tensors["nodes"])
+    if "variance" not in tensors:
+        return mean
+    return PosteriorField(problem, mean, through(tensors["variance"]))
 
 
 def _spectrum(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -11,11 +12,12 @@ from rich.table import Table
 
 from sciml.evaluation.problem_plan import ProblemPlan
 from sciml.evaluation.report import write_metrics
+from sciml.evaluation.solution_field import with_posterior
 from sciml.evaluation.solution_figures import draw_solution_figures
-from sciml.evaluation.solution_file import save_solution
+from sciml.evaluation.solution_file import STEM, save_solution
 from sciml.evaluation.solution_values import Outcome, grid_values, measure
 from sciml.solvers.base import PDESolver, solve
-from sciml.training.loggers import log_figure, log_metrics
+from sciml.training.loggers import log_artifact, log_figure, log_metrics
 from sciml.typing import StrPath
 
 log = logging.getLogger(__name__)
@@ -41,8 +43,9 @@ def solve_and_report(
     """Solve a problem by a solver and its baselines, and leave a record.
 
     Writes ``metrics.json``, ``solution.safetensors``, ``solution.json`` and ``figures/`` into
-    the run folder, prints the table with the verdict, and hands metrics and figures to the
-    loggers. A solve that does not converge is recorded like any other, and said.
+    the run folder, prints the table with the verdict, and hands metrics, figures and the saved
+    solution to the loggers. A solve that does not converge is recorded like any other, and
+    said.
 
     Args:
         plan: The problem, its grid, and the baselines; one equal to the solver is left out.
@@ -60,6 +63,7 @@ def solve_and_report(
     """
     problem, progress = plan.problem, _Progress(loggers)
     solution = solve(problem, solver, callback=progress, throw=False)
+    solution = replace(solution, value=with_posterior(problem, solution.value))
     grid = grid_values(problem, solution.value, plan.grid())
     ours = measure(name, problem, solution, grid)
     if not solution:
@@ -76,11 +80,12 @@ def solve_and_report(
     for baseline in baselines:
         metrics |= baseline.baseline_metrics()
     write_metrics(folder, metrics)
-    show_outcomes(problem.name or plan.name, [ours, *baselines])
+    show_outcomes(problem.name, [ours, *baselines])
     log_metrics(loggers, metrics, progress.num_steps)
     figures = draw_solution_figures(problem, solution, Path(folder) / "figures")
     for figure, path in figures.items():
         log_figure(loggers, figure, path)
+    log_artifact(loggers, folder, STEM)
     return metrics
 
 

@@ -29,7 +29,7 @@ class GridValues:
         value: The solution.
         residual: What it leaves of the equations.
         exact: The exact solution, where it is known.
-        deviation: Posterior standard deviation, where there is one; in one dimension only.
+        deviation: Posterior standard deviation, where there is one.
     """
 
     lines: tuple[Float[Tensor, " _"], ...]
@@ -56,7 +56,7 @@ def grid_values(
         return columns.detach().T.reshape(-1, *space)
 
     residuals = problem.residuals(points, field.jets(points, problem.needs))
-    deviation = _deviation(field, points) if problem.domain.ndim == 1 else None
+    deviation = _deviation(field, points)
     return GridValues(
         lines=tuple(lines),
         value=on_grid(field(points)),

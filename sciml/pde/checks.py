@@ -24,6 +24,7 @@ def check_problem(problem: Problem) -> None:
         ValueError: If an axis has fewer conditions than the order of its derivatives, the
             residual is not finite at points of the box, or values prescribed on two faces
             differ where the faces meet.
+        TypeError: If the residual is not of float64.
     """
     # observations may stand in for conditions: that is what inverse problems are
     if not problem.observations:
@@ -63,7 +64,14 @@ def _check_finite(problem: Problem) -> None:
             ArrayJet(jet.axes, {index: zero + value for index, zero in jet.values.items()})
             for jet in problem.zero_jets(NUM_PROBES)
         ]
-        equations = torch.stack(problem.residuals(points, jets))
+        residuals = problem.residuals(points, jets)
+        for residual in residuals:
+            if residual.dtype != torch.float64:
+                raise TypeError(
+                    f"solve: expected a residual in torch.float64, got {residual.dtype}; "
+                    "equations are real and solved in double precision, convert with .double()"
+                )
+        equations = torch.stack(residuals)
         finite |= torch.isfinite(equations).all(0)
     if not bool(finite.all()):
         where = [round(x, 6) for x in points[~finite][0].tolist()]

@@ -92,8 +92,8 @@ class ChebyshevCollocation(PDESolver):
     def solve(self, problem: Problem, *, callback: Callback | None = None) -> Solution[Field]:
         began = time.perf_counter()
         check_supported(problem)
+        check_determined(problem)
         conditions = needed_conditions(problem)
-        check_determined(problem, conditions)
         if self.resolution is None:
             found = self._with_own_resolution(problem, conditions, callback)
         else:

@@ -1,10 +1,11 @@
 """Conditions that a collocation method can impose: per axis, as many as the order there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from sciml.pde.compatibility import constant_is_free
 from sciml.pde.conditions import FaceCondition, Initial
 from sciml.pde.points import interior_points
 from sciml.pde.problem import Coefficients, Problem
@@ -36,25 +37,17 @@ def check_supported(problem: Problem) -> None:
         )
 
 
-def check_determined(
-    problem: Problem, conditions: Mapping[str, Sequence[Sequence[FaceCondition]]]
-) -> None:
+def check_determined(problem: Problem) -> None:
     """Refuse a single linear equation to whose solutions constants may be added.
 
     Raises:
         ValueError: In words.
     """
-    if not problem.linear or problem.num_fields > 1:
-        return
-    given = [c for each in conditions[problem.fields[0]] for c in each]
-    _, coefficients = _linearised(problem)
-    constant = coefficients[problem.fields[0]].get((0,) * problem.domain.ndim)
-    if (constant is None or not bool(constant.any())) and not any(
-        condition.coefficients.get(0) for condition in given
-    ):
+    if constant_is_free(problem):
         raise ValueError(
             "ChebyshevCollocation: expected a problem with one solution, got one that fixes "
-            "derivatives only, so that a constant may be added; prescribe the value on a side"
+            "derivatives only, so that a constant may be added; prescribe the value on a "
+            "side, or take GPHMSolver, which gives the solution whose mean is zero"
         )
 
 

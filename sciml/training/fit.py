@@ -16,7 +16,9 @@ from pytorch_lightning.loggers import Logger
 
 from sciml.data.dataset import WindowedDataset
 from sciml.data.module import DataModule
+from sciml.data.training_data import TrainingData
 from sciml.nn.model import SurrogateModel
+from sciml.training.best import BestWeights
 from sciml.training.callbacks import AtomicCheckpoint, AveragedWeights, Budget
 from sciml.training.checkpoint import save_surrogate
 from sciml.training.loggers import csv_logger
@@ -69,7 +71,7 @@ class FitReport:
 
 def fit(
     model: SurrogateModel | NormalizedModel,
-    data: DataModule | WindowedDataset,
+    data: TrainingData | WindowedDataset,
     objective: Objective,
     *,
     optimizer: OptimizerFactory | None = None,
@@ -85,7 +87,7 @@ def fit(
         model: A network, which gets normalisers from the training split, or one with
             normalisers. It is trained in place; a model without parameters is returned as it
             is.
-        data: Data module, or a data set, which is wrapped into one.
+        data: Data to train on; a data set is wrapped into a data module.
         objective: What is minimised.
         optimizer: Builds the optimiser from parameters; AdamW at 1e-3 by default.
         scheduler: Factor on its learning rate; 5 % warm-up and a cosine by default.
@@ -100,14 +102,15 @@ def fit(
 
     Raises:
         TypeError: On an unknown trainer option, naming the nearest.
-        ValueError: Without a budget, if objective and data set do not go together, or if the
-            resumed run trained something else.
+        ValueError: Without a budget, if objective and data set do not go together, if options
+            exclude each other, or if the resumed run trained something else.
         FileNotFoundError: If there is nothing to resume.
         FloatingPointError: If the loss is not finite.
     """
     options = TrainerOptions.parse(trainer)
     budget = options.budget()
-    data = data if isinstance(data, DataModule) else DataModule(data, seed=options.seed)
+    data = data if isinstance(data, TrainingData) else DataModule(data, seed=options.seed)
+    objective.check_targets(data.spec, data.has_targets)
     objective.check_spec(data.spec)
     model = _with_normalizers(model, data)
     run = Path(folder if resume is None else resume)
@@ -116,6 +119,7 @@ def fit(
         return _finish(FitReport(Surrogate(model), run))
     optimizer = optimizer or functools.partial(torch.optim.AdamW, lr=1e-3)
     scheduler = scheduler or WarmupCosine()
+    best = BestWeights() if options.select == "best" else None
     module = SurrogateModule(
         model,
         objective,
@@ -131,19 +135,22 @@ def fit(
             "objective": describe(objective),
             "optimizer": describe(optimizer),
             "scheduler": describe(scheduler),
-            "data": describe(data.spec.name, data.spec.to_dict()),
+            "data": describe(data.spec.name, data.spec.to_dict() | data.settings),
             "batch_size": data.batch_size * options.accumulate_grad_batches,
             "seed": options.seed,
             "ema_decay": options.ema_decay,
             "precision": str(options.precision),
+            **({"select": options.select} if best is not None else {}),
         },
     )
     state = None if resume is None else find_state(run, module.identity, module.state_dict())
     loggers = csv_logger(run) if logger is None else logger
     with _quiet(), torch.random.fork_rng(devices=[]):
-        lightning = _trainer(options, budget, run, loggers)
+        lightning = _trainer(options, budget, run, loggers, best)
         _train(lightning, module, data, state)
     torch.set_grad_enabled(True)
+    if best is not None:
+        best.restore(module)
     module.to("cpu")
     report = FitReport(
         Surrogate(model),
@@ -160,17 +167,23 @@ def fit(
 
 
 def _with_normalizers(
-    model: SurrogateModel | NormalizedModel, data: DataModule
+    model: SurrogateModel | NormalizedModel, data: TrainingData
 ) -> NormalizedModel:
     if isinstance(model, NormalizedModel):
         return model
-    return NormalizedModel.from_data(model, data)
+    return NormalizedModel.from_data(model, data, kind=data.default_normalization)
 
 
 def _trainer(
-    options: TrainerOptions, budget: Budget, run: Path, loggers: Logger | Iterable[Logger]
+    options: TrainerOptions,
+    budget: Budget,
+    run: Path,
+    loggers: Logger | Iterable[Logger],
+    best: BestWeights | None,
 ) -> pl.Trainer:
     callbacks: list[Callback] = [budget]
+    if best is not None:
+        callbacks.append(best)
     if options.ema_decay is not None:
         callbacks.append(AveragedWeights(options.ema_decay))
     display = progress_display(budget, options.enable_progress_bar)
@@ -186,6 +199,7 @@ def _trainer(
     ]
     own = {"max_epochs", "max_steps", "max_time", "seed", "ema_decay", "callbacks"}
     own |= {"checkpoint_every_steps", "checkpoint_every_seconds", "enable_progress_bar"}
+    own.add("select")
     passed = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in own}
     return pl.Trainer(
         max_epochs=-1 if options.max_epochs is None else options.max_epochs,
@@ -202,7 +216,7 @@ def _trainer(
 
 
 def _train(
-    lightning: pl.Trainer, module: SurrogateModule, data: DataModule, state: Path | None
+    lightning: pl.Trainer, module: SurrogateModule, data: TrainingData, state: Path | None
 ) -> None:
     horizon = module.objective.horizon
     training = Parcels(

@@ -33,8 +33,8 @@ class RichLogger(Protocol):
         """Attach a picture."""
         ...
 
-    def log_artifact(self, folder: StrPath) -> None:
-        """Attach the surrogate of a run folder."""
+    def log_artifact(self, folder: StrPath, stem: str) -> None:
+        """Attach the two files of that stem in a run folder."""
         ...
 
 
@@ -190,15 +190,16 @@ class WandbTracking(Logger):
         self._guarded(lambda logger: logger.log_image(key=name, images=[str(path)]))
 
     @rank_zero_only
-    def log_artifact(self, folder: StrPath) -> None:
-        """Attach the surrogate in a run folder, both files."""
+    def log_artifact(self, folder: StrPath, stem: str) -> None:
+        """Attach what a run folder keeps as ``<stem>.safetensors`` and ``<stem>.json``."""
 
         def attach(logger: Any) -> None:
             import wandb
 
-            artifact = wandb.Artifact(f"surrogate-{logger.experiment.id}", type="model")
+            kind = "model" if stem == STEM else stem
+            artifact = wandb.Artifact(f"{stem}-{logger.experiment.id}", type=kind)
             for suffix in (".safetensors", ".json"):
-                artifact.add_file(str(Path(folder) / f"{STEM}{suffix}"))
+                artifact.add_file(str(Path(folder) / f"{stem}{suffix}"))
             logger.experiment.log_artifact(artifact)
 
         self._guarded(attach)
@@ -313,11 +314,11 @@ def log_figure(loggers: Iterable[Logger], name: str, path: StrPath) -> None:
             logger.log_figure(name, path)
 
 
-def log_artifact(loggers: Iterable[Logger], folder: StrPath) -> None:
-    """Give the surrogate of a run folder to every logger that takes files."""
+def log_artifact(loggers: Iterable[Logger], folder: StrPath, stem: str = STEM) -> None:
+    """Give the surrogate of a run folder, or what `stem` names, to loggers that take files."""
     for logger in loggers:
         if isinstance(logger, RichLogger):
-            logger.log_artifact(folder)
+            logger.log_artifact(folder, stem)
 
 
 def finish(loggers: Iterable[Logger]) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from sciml.metrics.spatial import relative_l2
 from sciml.spec import Batch
 from sciml.training.callbacks import Budget
 from sciml.training.checkpoint import check_state
@@ -127,8 +126,7 @@ class SurrogateModule(pl.LightningModule):
         self.identity = identity
         self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
-        rollouts = model.spec.autoregressive
-        self.validation_name = f"valid/{'rollout_' if rollouts else ''}relative_l2"
+        self.validation_name = f"valid/{objective.validation.name(model.spec)}"
         self._validation_errors: list[Tensor] = []
         self._logged_step = -1  # accumulated batches share a step
 
@@ -197,15 +195,7 @@ class SurrogateModule(pl.LightningModule):
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        if batch.targets is None:
-            raise ValueError("fit: expected validation batches with targets, got none")
-        params = self.model.usable(batch.params)
-        if self.model.spec.autoregressive:
-            prediction = self.model.rollout(batch.inputs, batch.targets.shape[1], params=params)
-        else:
-            prediction = self.model(batch.inputs, params=params).unsqueeze(1)
-        targets = batch.targets[:, : prediction.shape[1]]
-        self._validation_errors.append(relative_l2(prediction, targets))
+        self._validation_errors.append(self.objective.validation.errors(self.model, batch))
 
     @override
     def on_validation_epoch_end(self) -> None:

@@ -18,6 +18,7 @@ from sciml.metrics.spatial import relative_l2
 from sciml.spec import Batch, DatasetSpec
 from sciml.training.normalized import NormalizedModel
 from sciml.training.rollout import rollout, slide
+from sciml.training.validation import RelativeL2, Validation
 
 SampleLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Error of each sample: prediction and target ``(b, ...)`` to ``(b,)``."""
@@ -78,11 +79,34 @@ class Objective(ABC):
     def horizon(self) -> int:
         """Number of target frames that a batch must hold."""
 
+    @property
+    def needs_targets(self) -> bool:
+        """Whether batches have to hold what the model should predict."""
+        return True
+
+    @property
+    def validation(self) -> Validation:
+        """What a model is chosen for at the end of an epoch."""
+        return RelativeL2()
+
     @abstractmethod
     def __call__(
         self, model: NormalizedModel, batch: Batch, progress: Progress
     ) -> tuple[Tensor, Terms]:
         """Return the loss and its named terms."""
+
+    def check_targets(self, spec: DatasetSpec, has_targets: bool) -> None:
+        """Refuse, in words, data without targets for an objective that compares with them.
+
+        Raises:
+            ValueError: If targets are needed and there are none.
+        """
+        if self.needs_targets and not has_targets:
+            raise ValueError(
+                f"{type(self).__name__}: expected data with inputs and outputs, got "
+                f"{spec.name!r}, whose samples are inputs alone, drawn for models with an "
+                "objective of their own; choose another data set"
+            )
 
     def check_spec(self, spec: DatasetSpec) -> None:
         """Refuse, in words, a data set on which this objective is not defined.

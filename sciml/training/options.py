@@ -26,6 +26,8 @@ class TrainerOptions:
         accumulate_grad_batches: Batches summed into one optimiser step.
         ema_decay: Decay of an exponential moving average of the weights, which is then what is
             validated and returned; None for none.
+        select: ``"last"``: the final weights are the result; ``"best"``: those of the smallest
+            validation error, which then takes part in the training.
         accelerator: ``"auto"`` takes a GPU if there is one.
         devices: Number of devices per machine.
         num_nodes: Number of machines.
@@ -51,6 +53,7 @@ class TrainerOptions:
     gradient_clip_val: int | float | None = None
     accumulate_grad_batches: int = 1
     ema_decay: float | None = None
+    select: str = "last"
     accelerator: str = "auto"
     devices: int | str | list[int] = 1
     num_nodes: int = 1
@@ -72,6 +75,7 @@ class TrainerOptions:
 
         Raises:
             TypeError: On an unknown option, naming the nearest.
+            ValueError: If `select` is unknown, or asks for the best of averaged weights.
         """
         known = [item.name for item in fields(cls)]
         for name in options:
@@ -82,7 +86,18 @@ class TrainerOptions:
                     f"fit: expected a trainer option, got {name!r}; {hint}valid: "
                     f"{', '.join(known)}"
                 )
-        return cls(**options)
+        parsed = cls(**options)
+        if parsed.select not in ("last", "best"):
+            raise ValueError(
+                f"fit: expected select 'last' or 'best', got {parsed.select!r}; 'best' returns "
+                "the weights with the smallest validation error"
+            )
+        if parsed.select == "best" and parsed.ema_decay is not None:
+            raise ValueError(
+                "fit: expected ema_decay=None with select='best', got "
+                f"{parsed.ema_decay}; averaged weights are the average at the end"
+            )
+        return parsed
 
     def budget(self) -> Budget:
         """The training budget."""

@@ -40,7 +40,13 @@ class Shifted(Field):
         return value.detach()[:, None]
 
     def _deviation(self, points):
-        return torch.full((len(points), 1), 0.25, dtype=torch.float64)
+        return self.deviation(points)[:, None]
+
+    def deviation(self, points):
+        """Zero on the low side of the last axis, of infinite slope there; smooth squared."""
+        low, extent = self.domain.low[-1], self.domain.extent[-1]
+        part = (points[:, -1] - low) / extent
+        return 0.25 * (part * (1.1 + torch.cos(3.0 * part))).sqrt()
 
 
 def solved(ndim: int) -> tuple[Problem, Solution[Field]]:

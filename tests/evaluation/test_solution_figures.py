@@ -33,6 +33,12 @@ def test_every_figure_is_written(tmp_path, ndim):
         assert path.stat().st_size > 10_000
 
 
+def test_error_bars_of_planes_have_a_figure_of_their_own(tmp_path):
+    problem, solution = shifted(2, 0.0)
+    expected = {"solution", "error", "residual", "deviation"}
+    assert set(draw_solution_figures(problem, solution, tmp_path)) == expected
+
+
 def test_a_learned_spectrum_is_drawn(tmp_path):
     problem, solution = shifted(1, 0.0, spectrum=SPECTRUM)
     assert "spectrum" in draw_solution_figures(problem, solution, tmp_path)
@@ -55,7 +61,7 @@ def test_a_line_shows_solution_exact_and_posterior():
     assert torch.equal(torch.as_tensor(line.get_ydata()), view.value[0])
     (band,) = axes.collections
     heights = band.get_paths()[0].vertices[:, 1]
-    assert heights.max() == pytest.approx(float(view.value.max()) + 0.5)
+    assert heights.max() == pytest.approx(float((view.value + 2 * view.deviation).max()))
 
 
 def test_a_plane_has_its_first_axis_to_the_right():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sciml.evaluation.solution_file import interpolant, load_solution, save_solution
+from sciml.evaluation.solution_field import PosteriorField
+from sciml.evaluation.solution_file import load_solution, save_solution
 from sciml.evaluation.solution_values import grid_values
 from sciml.pde.points import interior_points
 from sciml.solution import Status
@@ -64,9 +65,26 @@ def test_everything_that_is_known_is_kept(tmp_path):
     assert max(described["interpolation_tail"]) < 1e-12
 
 
-def test_an_interpolant_is_kept_as_it_is():
-    problem, solution = solved(2)
-    assert interpolant(problem, solution.value) is solution.value
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_error_bars_come_back(tmp_path, ndim):
+    problem, solution = shifted(ndim, 0.25)
+    saved(tmp_path, problem, solution)
+    loaded = load_solution(tmp_path)
+    points = points_in(problem)
+    expected = solution.value.std(points)
+    assert float(expected.max()) > 2.0 * float(expected.min())
+    torch.testing.assert_close(loaded.value.std(points), expected, rtol=1e-6, atol=1e-6)
+    assert isinstance(loaded.value, PosteriorField)
+    described = json.loads((tmp_path / "solution.json").read_text())
+    assert max(described["variance_tail"]) < 1e-8
+
+
+def test_without_a_posterior_there_are_no_error_bars(tmp_path):
+    problem, solution = solved(1)
+    saved(tmp_path, problem, solution)
+    assert json.loads((tmp_path / "solution.json").read_text())["variance_tail"] is None
+    with pytest.raises(ValueError, match="expected a field with a posterior"):
+        load_solution(tmp_path).value.std(points_in(problem))
 
 
 def test_several_fields(tmp_path):

@@ -21,7 +21,7 @@ FINE, COARSE = ChebyshevCollocation(resolution=32), ChebyshevCollocation(resolut
 def plan_with(**baselines):
     parameters = {"frequencies": [2.5]}
     return ProblemPlan(
-        "slow", gallery.poisson_1d, "single_sin", parameters=parameters, baselines=baselines
+        gallery.poisson_1d, "single_sin", parameters=parameters, baselines=baselines
     )
 
 
@@ -51,7 +51,7 @@ def test_a_record_of_solver_and_baseline(tmp_path, capsys):
 
 
 def test_a_failed_solve_is_said_and_recorded(tmp_path, caplog):
-    plan = ProblemPlan("ac", gallery.allen_cahn_1d, "single_sin")
+    plan = ProblemPlan(gallery.allen_cahn_1d, "single_sin")
     with caplog.at_level(logging.WARNING):
         metrics = solve_and_report(plan, ChebyshevCollocation(64, max_steps=1), tmp_path)
     assert metrics["solve/converged"] == 0.0
@@ -117,4 +117,4 @@ def test_what_no_solver_can_solve_is_an_error(tmp_path):
         )
 
     with pytest.raises(ValueError, match="condition"):
-        solve_and_report(ProblemPlan("p", short, "short"), FINE, tmp_path)
+        solve_and_report(ProblemPlan(short, "short"), FINE, tmp_path)

@@ -29,13 +29,16 @@ def test_values_stand_where_their_coordinates_say(counts):
     assert float(grid.residual.abs().max()) < 1e-10
 
 
-def test_a_posterior_is_kept_in_one_dimension_only():
-    problem, solution = shifted(1, 0.0)
-    grid = grid_values(problem, solution.value, lines_of(problem, 6))
+@pytest.mark.parametrize("counts", [(6,), (3, 4)])
+def test_a_posterior_is_kept(counts):
+    problem, solution = shifted(len(counts), 0.0)
+    lines = lines_of(problem, *counts)
+    grid = grid_values(problem, solution.value, lines)
     assert grid.deviation is not None
-    assert torch.equal(grid.deviation, torch.full_like(grid.value, 0.25))
-    problem, solution = shifted(2, 0.0)
-    assert grid_values(problem, solution.value, lines_of(problem, 3, 4)).deviation is None
+    assert grid.deviation.shape == (1, *counts)
+    corner = torch.tensor([[line[2] for line in lines]], dtype=torch.float64)
+    index = (0, *[2] * len(counts))
+    assert grid.deviation[index] == solution.value.std(corner)[0, 0] > 0
     problem, solution = solved(1)
     assert grid_values(problem, solution.value, lines_of(problem, 6)).deviation is None
 

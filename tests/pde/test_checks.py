@@ -52,6 +52,14 @@ def test_an_axis_without_derivatives_needs_no_conditions():
     check_problem(Problem(PLANE, lambda p, u: u.d(x=2) - p.t, SIDES))
 
 
+def test_equations_are_of_double_precision():
+    def residual(points, u):
+        return (u.d(x=2) - torch.sin(points.x)).float()
+
+    with pytest.raises(TypeError, match=r"in torch\.float64, got torch\.float32; .* convert"):
+        check_problem(Problem(LINE, residual, SIDES))
+
+
 def test_right_hand_sides_with_nan_are_located():
     def residual(points, u):
         return u.d(x=2) - torch.sqrt(points.x - 0.25)

@@ -42,6 +42,9 @@ matplotlib.image.imsave(folder / "picture.png", [[0.0, 1.0], [1.0, 0.0]])
 log_metrics(loggers, {"test/relative_l2": 0.125}, 20)
 log_figure(loggers, "rollout", folder / "picture.png")
 log_artifact(loggers, folder)
+for suffix in ("json", "safetensors"):
+    (folder / f"solution.{suffix}").write_bytes(b"{}")
+log_artifact(loggers, folder, "solution")
 finish(loggers)
 assert loggers[1].is_active
 """
@@ -76,6 +79,7 @@ def test_wandb_offline_with_the_real_client(tmp_path):
         b"test/relative_l2",
         b"media/images/rollout",
         b"surrogate.safetensors",
+        b"solution.safetensors",
     ):
         assert expected in content, expected
     assert list(folder.glob("files/media/images/rollout*.png"))

@@ -14,7 +14,9 @@ Three ways to infer the solution:
 
 - ``inference="direct"``, the default: means on a lattice of frequencies, bumps of zero width,
   weights by a few closed-form passes; no gradient steps. Frequencies and an error estimate in
-  seconds, accurate to rounding where the spectrum is made of lines.
+  seconds, accurate to rounding where the spectrum is made of lines. With
+  ``DirectOptions(posterior=True)`` a noisy equation on one or two axes and observations are
+  conditioned on, with a standard deviation.
 - ``inference="evidence"``: marginal likelihood of equation, conditions and observations by
   L-BFGS with exact gradients, then the Gaussian posterior with its standard deviation. For
   noisy data inside the domain; least squares squared, so less accurate than the direct way.

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from sciml.models.gp_hm.lattice import HarmonicFeatures
+from sciml.models.gp_hm.model import HarmonicFeatures
 
 GAUSS_SURPLUS = 40  # quadrature nodes beyond half the phase of the fastest feature
 

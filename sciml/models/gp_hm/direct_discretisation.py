@@ -15,7 +15,8 @@ from sciml.models.gp_hm.direct_line import LineSolution, LineSystem
 from sciml.models.gp_hm.direct_options import DirectOptions
 from sciml.models.gp_hm.direct_solution import HarmonicSolution
 from sciml.models.gp_hm.direct_variable import DiffusionSystem
-from sciml.models.gp_hm.lattice import HarmonicFeatures, harmonic_lattice
+from sciml.models.gp_hm.model import HarmonicFeatures, harmonic_lattice
+from sciml.pde.compatibility import check_compatible, constant_is_free
 from sciml.pde.conditions import Initial
 from sciml.pde.problem import Problem
 
@@ -39,6 +40,7 @@ class Discretisation(ABC):
         self.resolution = tuple(resolution)
         self.nodes = [problem.domain.points_along(k, n) for k, n in enumerate(resolution)]
         self.max_steps = 2 if problem.linear else options.max_newton_steps
+        self.free_constant = constant_is_free(problem) and not problem.observations
 
     def lattices(self, nyquist_fraction: float) -> list[HarmonicFeatures]:
         """Features of each axis with equal weights.
@@ -65,7 +67,11 @@ class Discretisation(ABC):
     ) -> list[HarmonicFeatures]:
         """The lattices reweighted by a solution, on the axes that are not periodic."""
         return [
-            own if periodic else own.reweighted(solution.feature_coefficients(k))
+            own
+            if periodic
+            else own.reweighted(
+                solution.feature_coefficients(k), keep_constant=self.free_constant
+            )
             for k, (own, periodic) in enumerate(
                 zip(features, self.problem.domain.periodic, strict=True)
             )
@@ -99,11 +105,6 @@ class LineDiscretisation(Discretisation):
                 f"GPHMSolver: expected one field and one equation, got fields {problem.fields} "
                 f"and {problem.num_equations} equations; eliminate the others"
             )
-        if any(observations.noise > 0 for observations in problem.observations):
-            raise ValueError(
-                "GPHMSolver: expected observations without noise with inference='direct', got "
-                "noisy ones; use inference='evidence'"
-            )
         super().__init__(problem, resolution, options)
 
     @property
@@ -122,7 +123,8 @@ class LineDiscretisation(Discretisation):
         del first
         previous = start if isinstance(start, LineSolution) else None
         system = LineSystem(self.problem, self.nodes[0], features[0])
-        return system.solve(max_steps=self.max_steps, start=previous)
+        solution = system.solve(max_steps=self.max_steps, start=previous)
+        return solution.centred() if self.free_constant else solution
 
 
 @final
@@ -165,9 +167,9 @@ class GridDiscretisation(Discretisation):
         values = None
         if start is not None and not self.problem.linear:
             values = start.on_grid(lines, (0,) * len(lines))
-        return GridSystem(self.equation, bases, samples).solve(
-            max_steps=self.max_steps, start=values
-        )
+        system = GridSystem(self.equation, bases, samples, free_constant=self.free_constant)
+        solution = system.solve(max_steps=self.max_steps, start=values)
+        return solution.centred() if self.free_constant else solution
 
     def _sample(self, lines: Sequence[Tensor]) -> Samples:
         """The equation at the nodes; the nodes of a lattice stay the same from pass to pass."""
@@ -207,20 +209,12 @@ class VariableDiscretisation(Discretisation):
     def __init__(
         self, equation: SeparableEquation, resolution: Sequence[int], options: DirectOptions
     ) -> None:
-        problem = equation.problem
-        if options.form not in (None, "weak") or any(problem.domain.periodic):
+        if options.form not in (None, "weak"):
             raise ValueError(
-                "GPHMSolver: expected form='weak' and no periodic axis with coefficients that "
-                f"vary in space, got form={options.form!r} on {problem.domain}; use "
-                "ChebyshevCollocation"
+                "GPHMSolver: expected form='weak' with coefficients that vary in space, got "
+                f"form={options.form!r}; leave it out"
             )
-        for condition in problem.face_conditions:
-            if set(condition.coefficients) not in ({0}, {1}) or isinstance(condition, Initial):
-                raise ValueError(
-                    "GPHMSolver: expected Dirichlet and Neumann conditions with coefficients "
-                    f"that vary in space, got {condition}; use ChebyshevCollocation"
-                )
-        super().__init__(problem, resolution, options)
+        super().__init__(equation.problem, resolution, options)
         self.equation = equation
 
     @property
@@ -237,9 +231,13 @@ class VariableDiscretisation(Discretisation):
         start: HarmonicSolution | None,
     ) -> GridSolution:
         del first, start
-        bases = [LegendreBasis(own, cut=1e-12) for own in features]
-        samples = self.equation.sample([basis.nodes for basis in bases])
-        return DiffusionSystem(self.equation, bases, samples).solve()
+        bases: list[AxisBasis] = [
+            NodalBasis(own, line, cut=1e-12) if repeats else LegendreBasis(own, cut=1e-12)
+            for own, line, repeats in zip(
+                features, self.nodes, self.problem.domain.periodic, strict=True
+            )
+        ]
+        return DiffusionSystem(self.equation, bases).solve()
 
 
 def discretisations(
@@ -250,10 +248,20 @@ def discretisations(
     Raises:
         ValueError: If the direct solver cannot solve the problem, in words.
     """
+    free_constant = constant_is_free(problem)
     if problem.domain.ndim == 1:
+        if free_constant:
+            check_compatible(problem, resolution)
         yield LineDiscretisation(problem, resolution, options)
         return
+    if problem.observations:
+        raise ValueError(
+            "GPHMSolver: expected no Observations in more than one dimension without a "
+            f"posterior, got {len(problem.observations)}; pass DirectOptions(posterior=True)"
+        )
     equation = separable_equation(problem)
+    if free_constant and (equation.varying or _weak_is_possible(equation)):
+        check_compatible(problem, resolution)
     if equation.varying:
         yield VariableDiscretisation(equation, resolution, options)
         return
@@ -264,6 +272,14 @@ def discretisations(
             f"got orders {[sorted(axis) for axis in equation.coefficients]} by axis; use "
             "form='strong'"
         )
+    if free_constant and possible:
+        if options.form == "strong":
+            raise ValueError(
+                "GPHMSolver: expected the weak form where the conditions leave a constant free, "
+                "got form='strong'; leave it out"
+            )
+        yield GridDiscretisation(equation, resolution, options, options.form or "weak")
+        return
     derivative = any(1 in c.coefficients for c in problem.face_conditions)
     forms: tuple[str, ...] = ("strong",)
     if options.form is not None:

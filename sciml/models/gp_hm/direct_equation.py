@@ -1,6 +1,7 @@
 """Equations whose derivatives act along one axis each, with constant coefficients."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import final
 
@@ -100,6 +101,12 @@ class Samples:
             return self.offset + self._constant * value, self._constant
         return self.offset, 0.0
 
+    def with_offset(self, offset: Float[Tensor, "*shape"]) -> "Samples":
+        """The same equation with another N(x, 0); what the faces ask for is shared."""
+        other = copy(self)
+        other.offset = offset
+        return other
+
     def face(self, condition: FaceCondition) -> Float[Tensor, "*face"]:
         """Data of a condition on the grid of its face."""
         if condition not in self._faces:
@@ -136,18 +143,13 @@ def separable_equation(problem: Problem) -> SeparableEquation:
     """Read the coefficients of a problem off its residual.
 
     Raises:
-        ValueError: If the problem has several fields, observations, mixed derivatives, or
-            derivatives with coefficients that vary with the solution.
+        ValueError: If the problem has several fields, mixed derivatives, or derivatives
+            with coefficients that vary with the solution.
     """
     if problem.num_fields != 1 or problem.num_equations != 1:
         raise ValueError(
             f"GPHMSolver: expected one field and one equation, got fields {problem.fields} and "
             f"{problem.num_equations} equations; eliminate the others"
-        )
-    if problem.observations:
-        raise ValueError(
-            "GPHMSolver: expected no Observations with inference='direct' in more than one "
-            f"dimension, got {len(problem.observations)}; use inference='evidence'"
         )
     coefficients: list[dict[int, float]] = [{} for _ in problem.domain.axes]
     varying = False

@@ -57,7 +57,7 @@ class HarmonicField(Field):
         if self.deviation is None:
             raise ValueError(
                 "HarmonicField.std: expected a solution with a posterior, got one without; "
-                "solve with DirectOptions(posterior=True) (one axis, linear problems) or "
-                "with inference='evidence'"
+                "solve with DirectOptions(posterior=True) (one or two axes, linear problems) "
+                "or with inference='evidence'"
             )
         return self.deviation(points)[:, None]

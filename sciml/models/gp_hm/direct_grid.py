@@ -1,7 +1,7 @@
 """Two and three dimensions: boundary lift, separable solve and chord Newton in axis bases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -15,7 +15,7 @@ from sciml.models.gp_hm.direct_basis import AxisBasis
 from sciml.models.gp_hm.direct_equation import Samples, SeparableEquation
 from sciml.models.gp_hm.direct_separable import SeparableInverse
 from sciml.models.gp_hm.direct_solution import HarmonicSolution
-from sciml.models.gp_hm.lattice import HarmonicFeatures
+from sciml.models.gp_hm.model import HarmonicFeatures
 from sciml.pde.conditions import FaceCondition
 from sciml.pde.jet import MultiIndex
 
@@ -70,6 +70,15 @@ class GridSolution(HarmonicSolution):
         return values
 
     @override
+    def centred(self) -> "GridSolution":
+        means = [basis.features.averages() @ basis.combination for basis in self.bases]
+        mean = kronecker_product([row[None] for row in means], self.coefficients)
+        ones = [
+            (basis.test @ torch.ones_like(basis.nodes))[:, None] for basis in self.bases
+        ]
+        return replace(self, coefficients=self.coefficients - kronecker_product(ones, mean))
+
+    @override
     def feature_coefficients(self, axis: int) -> Float[Tensor, "columns others"]:
         front = self.coefficients.movedim(axis, 0).flatten(1)
         return self.bases[axis].combination @ front
@@ -109,20 +118,33 @@ class GridSystem:
         equation: The separable equation.
         bases: One basis per axis.
         samples: The equation at the nodes of the bases.
+        free_constant: Whether constants are left open; of all solutions the one without the
+            constant is found, which is that of the nearest right-hand side that has one.
     """
 
     def __init__(
-        self, equation: SeparableEquation, bases: Sequence[AxisBasis], samples: Samples
+        self,
+        equation: SeparableEquation,
+        bases: Sequence[AxisBasis],
+        samples: Samples,
+        *,
+        free_constant: bool = False,
     ) -> None:
         self.equation, self.bases, self.samples = equation, tuple(bases), samples
         self._values = [basis.at_nodes() for basis in self.bases]
         self.axes = [self._axis(k, basis) for k, basis in enumerate(self.bases)]
         symmetric = [basis.symmetric for basis in self.bases]
         reduced = [axis.free.T @ axis.matrix @ axis.free for axis in self.axes]
-        self.inverse = SeparableInverse(reduced, symmetric)
+        self.inverse = SeparableInverse(reduced, symmetric, free_constant=free_constant)
 
-    def solve(self, *, max_steps: int, start: Float[Tensor, "*shape"] | None) -> GridSolution:
-        """Chord Newton from nodal values `start` (zero if None).
+    def solve(
+        self,
+        *,
+        max_steps: int,
+        start: Float[Tensor, "*shape"] | None,
+        samples: Samples | None = None,
+    ) -> GridSolution:
+        """Chord Newton from nodal values `start` (zero if None), with other samples if given.
 
         The Jacobian is the constant-coefficient part plus the mean of the reaction coefficient;
         for a linear equation with constant reaction the first step solves it and the second is
@@ -131,14 +153,14 @@ class GridSystem:
         tests = [basis.test for basis in self.bases]
         zero = torch.zeros([basis.size for basis in self.bases], dtype=torch.float64)
         c = self.lift(zero if start is None else kronecker_product(tests, start))
-        flux = self._flux()
+        flux, samples = self._flux(), samples or self.samples
         free = [axis.free for axis in self.axes]
         reduce = [matrix.T for matrix in free]
         sizes: list[float] = []
         best, smallest = c, float("inf")
         for _ in range(max_steps):
             value = kronecker_product(self._values, c)
-            remainder, reaction = self.samples.remainder(value)
+            remainder, reaction = samples.remainder(value)
             residual = kronecker_product(tests, remainder) + flux
             for k, axis in enumerate(self.axes):
                 residual = residual + mode_product(axis.matrix, c, len(self.axes) - 1 - k)

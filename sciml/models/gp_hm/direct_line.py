@@ -1,7 +1,7 @@
 """One dimension: weighted features fitted to equation and conditions by least squares."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -11,12 +11,13 @@ from typing_extensions import override
 
 from sciml.models.gp_hm.direct_basis import truncated_svd
 from sciml.models.gp_hm.direct_solution import HarmonicSolution
-from sciml.models.gp_hm.lattice import HarmonicFeatures
+from sciml.models.gp_hm.model import HarmonicFeatures
 from sciml.pde.jet import ArrayJet, MultiIndex
 from sciml.pde.points import Points
 from sciml.pde.problem import Problem
 
 _CUT = 1e-13  # of the largest singular value; never the normal equations, which square it
+_NOISY_WEIGHT = 1e-5  # of noisy observations beside an equation that is exact
 _NEWTON_TOLERANCE = 1e-12  # of a step relative to the solution
 
 
@@ -53,6 +54,14 @@ class LineSolution(HarmonicSolution):
         return self.on_grid([points[:, 0]], orders)
 
     @override
+    def centred(self) -> "LineSolution":
+        constant = (self.features.omega == 0) & (self.features.degree == 0)
+        coefficients = self.coefficients.clone()
+        # several lines of frequency zero stand for one function: the first takes it all
+        coefficients[constant.nonzero()[0]] -= self.features.averages() @ self.coefficients
+        return replace(self, coefficients=coefficients)
+
+    @override
     def feature_coefficients(self, axis: int) -> Float[Tensor, "columns 1"]:
         del axis
         return self.coefficients[:, None]
@@ -60,7 +69,7 @@ class LineSolution(HarmonicSolution):
 
 @final
 class LineSystem:
-    """Least squares for the equation at nodes and all conditions, in given features.
+    """Least squares for the equation at nodes, conditions and observations, in given features.
 
     Every row is divided by the size of its largest entry on the fastest feature, so that values
     on the boundary and an equation of second order have the same weight. Coefficients may vary
@@ -84,6 +93,8 @@ class LineSystem:
         }
         self._conditions, self._data = condition_rows(problem, features)
         self._conditions = self._conditions * scales
+        noisy, self._measured = noisy_rows(problem, features)
+        self._noisy = noisy * scales
 
     def solve(self, *, max_steps: int, start: LineSolution | None) -> LineSolution:
         """Newton's method from `start` (zero if None); a linear equation takes one step."""
@@ -100,7 +111,9 @@ class LineSystem:
         rank = 0
         for _ in range(1 if self.problem.linear else max_steps):
             rows, right, _ = self._rows(held)
-            solution, rank = least_squares(rows, right)
+            solution, rank = least_squares(
+                torch.cat([rows, self._noisy]), torch.cat([right, self._measured])
+            )
             moved = self._columns[(0,)] @ solution
             change = float(torch.linalg.vector_norm(moved - value))
             norm = float(torch.linalg.vector_norm(moved))
@@ -118,7 +131,8 @@ class LineSystem:
     def rows(self) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, " rows"], float]:
         """Weighted rows of a linear equation, conditions first, their data, and the scale.
 
-        The rows of the equation and its right-hand side were divided by the scale.
+        The rows of the equation and its right-hand side were divided by the scale. Observations
+        without noise are conditions; noisy ones are left out.
         """
         zero = torch.zeros_like(self.nodes)
         return self._rows(dict.fromkeys(self.problem.needs[self._field], zero))
@@ -158,8 +172,33 @@ def condition_rows(
         rows.append(row)
         data.append(condition.values(Points(problem.domain.axes, point[:, None])) / scale)
     for observations in problem.observations:
-        rows.append(features.evaluate(observations.points[:, 0]))
-        data.append(observations.values)
+        if observations.noise == 0:
+            rows.append(features.evaluate(observations.points[:, 0]))
+            data.append(observations.values)
+    return _stacked(features, rows, data)
+
+
+def noisy_rows(
+    problem: Problem, features: HarmonicFeatures
+) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, " rows"]]:
+    """Rows of the noisy observations on the features, weighted by their noise, and their data.
+
+    The most accurate ones count so little beside the equation that they decide what it and the
+    conditions leave open, and do not move what those determine.
+    """
+    noisy = [observations for observations in problem.observations if observations.noise > 0]
+    least = min((observations.noise for observations in noisy), default=1.0)
+    rows, data = [], []
+    for observations in noisy:
+        weight = _NOISY_WEIGHT * least / observations.noise
+        rows.append(weight * features.evaluate(observations.points[:, 0]))
+        data.append(weight * observations.values)
+    return _stacked(features, rows, data)
+
+
+def _stacked(
+    features: HarmonicFeatures, rows: list[Tensor], data: list[Tensor]
+) -> tuple[Tensor, Tensor]:
     empty = torch.zeros(0, features.scales.numel(), dtype=torch.float64)
     return torch.cat([empty, *rows]), torch.cat([empty.new_zeros(0), *data])
 

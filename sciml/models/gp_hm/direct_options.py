@@ -26,7 +26,9 @@ class DirectOptions:
         tolerance: Relative residual between the nodes, plus misfit of the conditions, that
             counts as converged. The sweep always goes on to the best it can find.
         posterior: Whether the equation counts as noisy: posterior mean and standard deviation
-            instead of the solution with the least residual (one axis, linear problems).
+            instead of the solution with the least residual. For linear problems on one axis,
+            and on two with constant coefficients of second derivatives. With `Observations` on
+            two axes it is always the posterior.
     """
 
     kappa: float = 2.137

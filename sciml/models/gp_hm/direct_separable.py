@@ -26,10 +26,21 @@ class SeparableInverse:
     Args:
         matrices: One square matrix per axis.
         symmetric: Whether each is symmetric.
+        free_constant: Whether the sum without a shift is singular, with one function that it
+            maps to zero; its inverse then leaves that function out.
+
+    Attributes:
+        eigenvalues: Those of each matrix.
+        eigenvectors: The columns that belong to them.
+        condition: The largest condition number of eigenvectors, 1 where all are symmetric.
     """
 
     def __init__(
-        self, matrices: Sequence[Float[Tensor, "_ _"]], symmetric: Sequence[bool]
+        self,
+        matrices: Sequence[Float[Tensor, "_ _"]],
+        symmetric: Sequence[bool],
+        *,
+        free_constant: bool = False,
     ) -> None:
         self.matrices = list(matrices)
         self.eigenvalues: list[Tensor] = []
@@ -52,8 +63,14 @@ class SeparableInverse:
             backward.append(vectors)
         dtype = torch.complex128 if not all(symmetric) else torch.float64
         self._forward = [matrix.to(dtype) for matrix in forward]
-        self._backward = [matrix.to(dtype) for matrix in backward]
+        self.eigenvectors = [matrix.to(dtype) for matrix in backward]
         self._sum = outer_sum([values.to(dtype) for values in self.eigenvalues])
+        self._null: int | None = None
+        if free_constant:
+            flat = self._sum.view(-1)
+            self._null = int(flat.abs().argmin())
+            # any other number: what is divided by it is not used
+            flat[self._null] = flat.abs().max()
 
     def __call__(self, right: Float[Tensor, "*shape"], shift: float) -> Float[Tensor, "*shape"]:
         """Solution X of A₁ X + X A₂ᵀ + … + c X = right.
@@ -74,5 +91,8 @@ class SeparableInverse:
                 "values on a side (derivatives on all sides leave a constant free)"
             )
         coefficients = kronecker_product(self._forward, right.to(self._sum.dtype))
-        solution = kronecker_product(self._backward, coefficients / shifted_sum)
+        coefficients = coefficients / shifted_sum
+        if self._null is not None:
+            coefficients.view(-1)[self._null] = 0.0
+        solution = kronecker_product(self.eigenvectors, coefficients)
         return solution.real if solution.is_complex() else solution

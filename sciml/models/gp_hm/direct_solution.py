@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from sciml.models.gp_hm.lattice import HarmonicFeatures
+from sciml.models.gp_hm.model import HarmonicFeatures
 from sciml.pde.jet import MultiIndex
 
 
@@ -37,6 +37,10 @@ class HarmonicSolution(ABC):
     @abstractmethod
     def evaluate(self, points: Float[Tensor, "n d"], orders: MultiIndex) -> Float[Tensor, " n"]:
         """Mixed derivative at scattered points."""
+
+    @abstractmethod
+    def centred(self) -> "HarmonicSolution":
+        """The solution minus its mean over the box."""
 
     @abstractmethod
     def feature_coefficients(self, axis: int) -> Float[Tensor, "columns others"]:

@@ -1,194 +1,137 @@
-"""Variable coefficients on grids: conjugate gradients in the modes of a separable weight."""
+"""Variable coefficients on grids: conjugate gradients in nodal values, then the features."""
 
-import math
 from collections.abc import Sequence
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from typing_extensions import override
 
-from sciml.linalg.factorize import cholesky, symmetric_eigendecomposition
 from sciml.linalg.kronecker import kronecker_product
-from sciml.linalg.modes import mode_product, outer_sum
-from sciml.linalg.operator import LinearOperator
+from sciml.linalg.modes import mode_product
 from sciml.linalg.solvers.cg import CG
-from sciml.models.gp_hm.direct_basis import LegendreBasis
-from sciml.models.gp_hm.direct_equation import Samples, SeparableEquation
+from sciml.models.gp_hm.direct_basis import AxisBasis, gauss_count
+from sciml.models.gp_hm.direct_diffusion import (
+    SymmetrisedDiffusion,
+    difference_preconditioner,
+)
+from sciml.models.gp_hm.direct_equation import SeparableEquation
 from sciml.models.gp_hm.direct_grid import GridSolution, GridSystem
-from sciml.pde.conditions import FaceCondition
-from sciml.pde.points import face_points
+from sciml.models.gp_hm.direct_nodal import HarmonicAxis, LobattoAxis
+from sciml.pde.compatibility import constant_is_free
+from sciml.pde.conditions import FaceCondition, Initial
+from sciml.solution import Status
 
 _DIVERGENCE_TOLERANCE = 1e-3  # a steep coefficient is not resolved to rounding
 _RTOL = 1e-10  # each of the two solves; the second corrects the first
-_MAX_STEPS = 4000
-LARGEST_CONTRAST = 1e5  # 1e4 takes 2000 steps; the residual says little about the error beyond
-
-
-@final
-class WeakDiffusion(LinearOperator):
-    """⟨∇ψ, a ∇u⟩ − ⟨ψ, c u⟩ in given modes of each axis, by Gauss quadrature.
-
-    Args:
-        values: Modes of each axis at its nodes, (n_k, r_k).
-        slopes: Their derivatives there.
-        diffusion: Coefficient times quadrature weight on the grid, one per axis.
-        reaction: c times quadrature weight on the grid.
-        scale: Factor on both sides, (r₁, …, r_d).
-    """
-
-    def __init__(
-        self,
-        values: Sequence[Float[Tensor, "_ _"]],
-        slopes: Sequence[Float[Tensor, "_ _"]],
-        diffusion: Sequence[Float[Tensor, "*shape"]],
-        reaction: Float[Tensor, "*shape"],
-        scale: Float[Tensor, "*modes"],
-    ) -> None:
-        shape = tuple(matrix.shape[1] for matrix in values)
-        super().__init__(
-            shape, shape, dtype=scale.dtype, device=scale.device, positive_definite=True
-        )
-        self._values, self._slopes = tuple(values), tuple(slopes)
-        self._diffusion, self._reaction, self._scale = tuple(diffusion), reaction, scale
-        self._reacts = bool((reaction != 0).any())
-
-    @property
-    @override
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (
-            *self._values,
-            *self._slopes,
-            *self._diffusion,
-            self._reaction,
-            self._scale,
-        )
-
-    @override
-    def with_tensors(self, tensors: Sequence[Tensor]) -> "WeakDiffusion":
-        d = len(self._values)
-        return WeakDiffusion(
-            tensors[:d],
-            tensors[d : 2 * d],
-            tensors[2 * d : 3 * d],
-            tensors[3 * d],
-            tensors[3 * d + 1],
-        )
-
-    @property
-    @override
-    def T(self) -> "WeakDiffusion":
-        return self
-
-    @override
-    def _mv(self, x: Tensor) -> Tensor:
-        scaled = x * self._scale
-        total = torch.zeros_like(scaled)
-        for k, weight in enumerate(self._diffusion):
-            factors = [
-                self._slopes[j] if j == k else self._values[j] for j in range(len(self._values))
-            ]
-            total = total + _weighted(factors, weight, scaled)
-        if self._reacts:
-            total = total - _weighted(self._values, self._reaction, scaled)
-        return total * self._scale
-
-
-def _weighted(factors: Sequence[Tensor], weight: Tensor, x: Tensor) -> Tensor:
-    inside = kronecker_product(factors, x) * weight
-    return kronecker_product([factor.T for factor in factors], inside)
+_MAX_STEPS = 1000
+_SMALL_POTENTIAL = 1e-2  # beside the smallest eigenvalue π² of a unit box
+LARGEST_CONTRAST = 1e8  # √contrast multiplies rounding and what the nodes leave unresolved
 
 
 @final
 class DiffusionSystem:
-    r"""Σ_k ∂_k(a_k ∂_k u) + c u = f on the nodes of Legendre bases, for a linear equation.
+    r"""Σ_k ∂_k(a_k ∂_k u) + c u = f on a box, for a linear equation.
 
-    The preconditioner is the operator of the separable part of the coefficient,
-    :math:`\log a ≈ α_1(x_1) + … + α_d(x_d)`, which the generalised eigenvectors of each axis
-    diagonalise: the unknowns are coefficients in those modes, divided by the root of the sum of
-    the eigenvalues (spec 6.2b, recipe 5).
+    The variational form is solved in nodal values of :math:`w = \sqrt{m} u`, m the geometric
+    mean of the a_k, by conjugate gradients preconditioned by differences on the same nodes: the
+    number of steps depends neither on the contrast nor on the nodes. The nodes are as many as
+    hold all products of the features, so that nothing is lost when the solution is then written
+    in the features.
 
     Args:
-        equation: The equation with the mean coefficients (its sides give the lift).
-        bases: Legendre bases.
-        samples: The equation at their nodes.
+        equation: The equation.
+        bases: Bases of the features that the solution is written in.
 
     Raises:
         ValueError: If the operator is not of this form, or the contrast is too large.
     """
 
-    def __init__(
-        self,
-        equation: SeparableEquation,
-        bases: Sequence[LegendreBasis],
-        samples: Samples,
-    ) -> None:
-        self.equation, self.bases, self.samples = equation, tuple(bases), samples
-        self._grid = GridSystem(equation, bases, samples)
-        self._values = [basis.at_nodes() for basis in bases]
-        self._slopes = [basis.at_nodes(1) for basis in bases]
+    def __init__(self, equation: SeparableEquation, bases: Sequence[AxisBasis]) -> None:
+        self.equation, self.bases = equation, tuple(bases)
+        self._conditions = [c for ends in equation.ends for c in ends]
+        _check_conditions(self._conditions)
+        domain = equation.domain
+        self.axes = [
+            (HarmonicAxis if periodic else LobattoAxis)(
+                low, extent, gauss_count(basis.features)
+            )
+            for low, extent, periodic, basis in zip(
+                domain.low, domain.extent, domain.periodic, bases, strict=True
+            )
+        ]
+        self.samples = equation.sample([axis.nodes for axis in self.axes])
         self._diffusion, self._sign = self._coefficients()
-        self._weights = [basis.quadrature for basis in bases]
-        self._quadrature = _outer(self._weights)
-        self._modes, self._eigenvalues = self._separable()
+        self._root, self._drift = self._common_factor()
+        self._quadrature = _outer([axis.weights for axis in self.axes])
+        self._free = [self._range(k) for k in range(len(self.axes))]
+        self._free_constant = constant_is_free(equation.problem)
 
     def solve(self) -> GridSolution:
         """The solution, by conjugate gradients and one correction of the same kind."""
-        lifted = self._grid.lift(
-            torch.zeros([basis.size for basis in self.bases], dtype=torch.float64)
+        potential, load = self._potential_and_load()
+        weight = [a / self._root.square() * self._quadrature for a in self._diffusion]
+        operator = SymmetrisedDiffusion(self.axes, self._drift, weight, potential, self._free)
+        preconditioner = difference_preconditioner(
+            self.axes, self._diffusion, self._root, self._definite(potential), self._free
         )
-        scale = outer_sum(self._eigenvalues).rsqrt()
-        free = self._operator(self._modes, scale)
-        whole = self._operator(
-            [torch.eye(basis.size, dtype=torch.float64) for basis in self.bases],
-            torch.ones_like(lifted),
-        )
-        tests = [values.T for values in self._values]
-        offset = self._sign * self.samples.offset * self._quadrature
-        load = kronecker_product(tests, offset) + self._flux()
-        transposed = [modes.T for modes in self._modes]
-        c, steps, detail = lifted, 0, ""
+        inner = tuple(self._free)
+        w = self._root * self._on_sides()
+        steps, detail = 0, ""
         for _ in range(2):
-            right = scale * kronecker_product(transposed, load - whole.mv(c))
-            found = CG(rtol=_RTOL, max_steps=_MAX_STEPS).solve(free, right)
-            c = c + kronecker_product(self._modes, scale * found.value)
-            steps += found.num_steps
+            right = self._attainable(load[inner] - operator.of_grid(w))
+            step = CG(rtol=_RTOL, max_steps=_MAX_STEPS).solve(
+                operator, right, preconditioner=preconditioner
+            )
+            w[inner] += step.value
             # the correction may stagnate at rounding; the first solve may not
-            if steps == found.num_steps and not found:
-                detail = (
-                    f"conjugate gradients took {steps} steps without converging; the contrast "
-                    "of the coefficients is too large for this method, use ChebyshevCollocation"
-                )
-        return GridSolution(self.bases, c, (), steps, detail)
+            if steps == 0 and not step:
+                detail = _reason(step.status, step.num_steps)
+            steps += step.num_steps
+        found = self._in_features(w / self._root)
+        solution = GridSolution(self.bases, found, (), steps, detail)
+        return solution.centred() if self._free_constant else solution
 
-    def _operator(self, modes: Sequence[Tensor], scale: Tensor) -> WeakDiffusion:
-        return WeakDiffusion(
-            [values @ matrix for values, matrix in zip(self._values, modes, strict=True)],
-            [slopes @ matrix for slopes, matrix in zip(self._slopes, modes, strict=True)],
-            [a * self._quadrature for a in self._diffusion],
-            self._sign * self.samples.reaction * self._quadrature,
-            scale,
-        )
+    def _attainable(self, right: Tensor) -> Tensor:
+        """A right-hand side without the multiple of √m, constants of u, that none maps to."""
+        if not self._free_constant:
+            return right
+        unit = self._root / torch.linalg.vector_norm(self._root)
+        return right - (unit * right).sum() * unit
+
+    def _definite(self, potential: Tensor) -> Tensor:
+        """The potential, with a little more where the differences would be singular."""
+        if not self._free_constant:
+            return potential
+        longest = max(self.equation.domain.extent)
+        return potential + (_SMALL_POTENTIAL / longest**2) * self._quadrature
+
+    def _in_features(self, u: Tensor) -> Tensor:
+        """Coefficients of nodal values in the bases, with the conditions on values met."""
+        lines = [basis.nodes for basis in self.bases]
+        there = [axis.evaluation(line) for axis, line in zip(self.axes, lines, strict=True)]
+        tests = [basis.test @ matrix for basis, matrix in zip(self.bases, there, strict=True)]
+        system = GridSystem(self.equation, self.bases, self.equation.sample(lines))
+        return system.lift(kronecker_product(tests, u))
 
     def _coefficients(self) -> tuple[list[Tensor], float]:
         """a_k on the grid, positive, and the sign that made it so."""
-        axes = self.equation.domain.axes
+        names = self.equation.domain.axes
         found = []
-        for k, axis in enumerate(axes):
-            second = tuple(2 * (j == k) for j in range(len(axes)))
-            first = tuple(int(j == k) for j in range(len(axes)))
+        for k, name in enumerate(names):
+            second = tuple(2 * (j == k) for j in range(len(names)))
+            first = tuple(int(j == k) for j in range(len(names)))
             a = self.samples.derivative(second)
-            slope = mode_product(self.bases[k].differentiation(), a, len(axes) - 1 - k)
+            slope = self._slope(a, k)
             gap = float((self.samples.derivative(first) - slope).abs().max())
-            if gap > _DIVERGENCE_TOLERANCE * max(
-                float(slope.abs().max()), float(a.abs().max())
-            ):
+            size = max(float(slope.abs().max()), float(a.abs().max()))
+            if gap > _DIVERGENCE_TOLERANCE * size:
                 raise ValueError(
                     "GPHMSolver: expected variable coefficients in divergence form, "
-                    f"∂({axis}) of a ∂u/∂{axis}, got a first derivative along {axis!r} that is "
+                    f"∂({name}) of a ∂u/∂{name}, got a first derivative along {name!r} that is "
                     "not the derivative of the second one's coefficient; multiply the equation "
-                    "by an integrating factor, or use ChebyshevCollocation"
+                    "by an integrating factor, raise the resolution if the coefficient is "
+                    "steep, or use ChebyshevCollocation"
                 )
             found.append(a)
         sign = 1.0 if float(found[0].mean()) > 0 else -1.0
@@ -199,61 +142,75 @@ class DiffusionSystem:
             raise ValueError(
                 "GPHMSolver: expected diffusion of one sign with a contrast below "
                 f"{LARGEST_CONTRAST:.0e}, got values between {smallest:.3g} and {largest:.3g}; "
-                "conjugate gradients take thousands of steps beyond, use ChebyshevCollocation"
+                "the root of the contrast multiplies the error; scale the equation down, or "
+                "use ChebyshevCollocation where the sign changes"
             )
         return found, sign
 
-    def _separable(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Modes of each axis, orthonormal under the separable weight, and their eigenvalues."""
-        mean = torch.stack([a.log() for a in self._diffusion]).mean(0)
-        total = self._quadrature.sum()
-        level = float((mean * self._quadrature).sum() / total)
-        modes, eigenvalues = [], []
-        for k, weight in enumerate(self._weights):
-            others = [j for j in range(len(self.bases)) if j != k]
-            profile = (mean * self._quadrature).sum(others) / (weight * total / weight.sum())
-            own = (profile - level + level / len(self.bases)).exp() * weight
-            ratio = (self._diffusion[k].log() - mean) * self._quadrature
-            strength = math.exp(float(ratio.sum() / total))
-            free = self._grid.axes[k].free
-            values, slopes = self._values[k] @ free, self._slopes[k] @ free
-            mass = values.T @ (own[:, None] * values)
-            stiffness = strength * (slopes.T @ (own[:, None] * slopes))
-            root = cholesky("DiffusionSystem", mass)
-            half = torch.linalg.solve_triangular(root, stiffness, upper=False)
-            whole = torch.linalg.solve_triangular(root, half.T, upper=False)
-            found, vectors = symmetric_eigendecomposition(
-                "DiffusionSystem", 0.5 * (whole + whole.T)
+    def _slope(self, values: Tensor, k: int) -> Tensor:
+        return mode_product(self.axes[k].differentiation, values, len(self.axes) - 1 - k)
+
+    def _common_factor(self) -> tuple[Tensor, list[Tensor]]:
+        """√m and half the gradient of log m."""
+        half = 0.5 * torch.stack([a.log() for a in self._diffusion]).mean(0)
+        return half.exp(), [self._slope(half, k) for k in range(len(self.axes))]
+
+    def _range(self, k: int) -> slice:
+        """Nodes of an axis that carry unknowns: all but the ends with prescribed values."""
+        fixed = {c.side for c in self.equation.ends[k] if set(c.coefficients) == {0}}
+        count = self.axes[k].num_nodes
+        return slice(int("low" in fixed), count - int("high" in fixed))
+
+    def _potential_and_load(self) -> tuple[Tensor, Tensor]:
+        """Reaction and Robin terms divided by m, and right-hand side with flux over √m."""
+        potential = -self._sign * self.samples.reaction * self._quadrature
+        load = self._sign * self.samples.offset * self._quadrature
+        for condition in self._conditions:
+            if 1 not in condition.coefficients:
+                continue
+            k = self.equation.domain.axes.index(condition.axis)
+            place = self._face(condition)
+            others = [axis.weights for j, axis in enumerate(self.axes) if j != k]
+            flux = self._diffusion[k][place] * _outer(others)
+            # c₁ = ±1 is the direction of the outward normal
+            factor = condition.coefficients.get(0, 0.0)
+            potential[place] += factor * flux
+            load[place] += self.samples.face(condition) * flux
+        return potential / self._root.square(), load / self._root
+
+    def _face(self, condition: FaceCondition) -> tuple[slice | int, ...]:
+        k = self.equation.domain.axes.index(condition.axis)
+        end = 0 if condition.side == "low" else -1
+        return (*(slice(None),) * k, end)
+
+    def _on_sides(self) -> Float[Tensor, "*grid"]:
+        """Prescribed values on their sides, zero elsewhere."""
+        values = torch.zeros(self.samples.shape, dtype=torch.float64)
+        for condition in self._conditions:
+            if set(condition.coefficients) == {0}:
+                values[self._face(condition)] = self.samples.face(condition)
+        return values
+
+
+def _check_conditions(conditions: Sequence[FaceCondition]) -> None:
+    for condition in conditions:
+        if isinstance(condition, Initial):
+            raise ValueError(
+                "GPHMSolver: expected conditions on both ends of every axis with coefficients "
+                f"that vary in space, got {condition}; use ChebyshevCollocation"
             )
-            back = torch.linalg.solve_triangular(root.T, vectors, upper=True)
-            modes.append(free @ back)
-            # constants on an axis without values on its sides have the eigenvalue zero
-            floor = float(found.max()) * torch.finfo(torch.float64).eps
-            eigenvalues.append(found.clamp_min(floor))
-        return modes, eigenvalues
 
-    def _on_face(self, k: int, condition: FaceCondition) -> Tensor:
-        """a_k on the grid of a face."""
-        problem = self.equation.problem
-        lines = self.samples.lines
-        points = face_points(problem.domain, condition.axis, condition.side, lines)
-        _, rates = problem.linearise(points, problem.zero_jets(points.shape[0]))
-        second = tuple(2 * (j == k) for j in range(len(lines)))
-        shape = [line.numel() for j, line in enumerate(lines) if j != k]
-        return self._sign * rates[problem.fields[0]][second].reshape(shape)
 
-    def _flux(self) -> Tensor:
-        """Load of the prescribed derivatives."""
-        load = torch.zeros([basis.size for basis in self.bases], dtype=torch.float64)
-        last = len(self.bases) - 1
-        for k, axis in enumerate(self._grid.axes):
-            for condition in axis.natural:
-                end = axis.basis.evaluate(self.equation.position(condition))
-                data = self.samples.face(condition) * self._on_face(k, condition)
-                others = [basis.test for j, basis in enumerate(self.bases) if j != k]
-                inner = kronecker_product(others, data).unsqueeze(k)
-                load = load + mode_product(end.T, inner, last - k)
-        return load
+def _reason(status: Status, steps: int) -> str:
+    if status is Status.BREAKDOWN:
+        return (
+            "the operator is not definite: the reaction is of the sign of waves; use "
+            "ChebyshevCollocation"
+        )
+    return (
+        f"conjugate gradients took {steps} steps without converging; raise the resolution, or "
+        "use ChebyshevCollocation"
+    )
 
 
 def _outer(weights: Sequence[Tensor]) -> Tensor:

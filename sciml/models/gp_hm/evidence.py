@@ -61,6 +61,9 @@ class EvidenceOptions:
             rows. The search begins with 1e-8 and lets it fall to this; where float64 has no
             Cholesky factor any more the last larger one is kept, and reported.
         kappa: Lines of the starting lattice per period of an axis.
+        hyperparameter_uncertainty: Whether the deviation has the uncertainty of the
+            hyper-parameters. It takes two covariances of the rows for each of them when the
+            deviation is first asked for; without it intervals are too narrow under much noise.
         tolerance: The result counts as converged where the relative residual between nodes is
             below; noise in the right-hand side counts as residual.
 
@@ -75,6 +78,7 @@ class EvidenceOptions:
     jitter: float = 1e-13
     kappa: float = 2.137
     tolerance: float = 1e-2
+    hyperparameter_uncertainty: bool = True
 
     def __post_init__(self) -> None:
         for name in ("num_components", "max_steps", "max_newton"):
@@ -232,7 +236,13 @@ class _Run:
 
     def _condition(self, groups: list[RowGroup]) -> EvidencePosterior:
         covariance = RowCovariance(self.kernel, self.axes, groups, self.jitter)
-        return EvidencePosterior(self.problem, covariance, self.parameters)
+        return self._posterior(covariance, self.parameters)
+
+    def _posterior(
+        self, covariance: RowCovariance, parameters: Hyperparameters
+    ) -> EvidencePosterior:
+        learned = self.options.hyperparameter_uncertainty
+        return EvidencePosterior(self.problem, covariance, parameters, learned=learned)
 
     def _search(self, groups: list[RowGroup]) -> EvidencePosterior:
         """Under a falling jitter; the last one that leaves a Cholesky factor is kept."""
@@ -241,7 +251,7 @@ class _Run:
             covariance = RowCovariance(self.kernel, self.axes, groups, jitter)
             try:
                 search = maximise_evidence(covariance, self.parameters, self.options.max_steps)
-                found = EvidencePosterior(self.problem, covariance, search.parameters)
+                found = self._posterior(covariance, search.parameters)
             except CovarianceError:
                 if field is None:
                     raise

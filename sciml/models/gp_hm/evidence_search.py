@@ -84,29 +84,45 @@ def maximise_evidence(
     best, _ = negative_log_evidence(covariance, start)
     history = [best]
     uphill = best + _UPHILL * len(covariance.values)
+    units = _units(covariance, start)
 
     def objective(vector: Any) -> tuple[float, Any]:
-        parameters = start.replaced(torch.from_numpy(vector))
+        parameters = start.replaced(torch.from_numpy(vector) * units)
         try:
             value, gradient = negative_log_evidence(covariance, parameters)
         except CovarianceError:
             return uphill, np.zeros_like(vector)
-        return value, gradient.numpy()
+        return value, (gradient * units).numpy()
 
     def record(intermediate_result: Any) -> None:
         history.append(float(intermediate_result.fun))
 
     result = scipy.optimize.minimize(
         objective,
-        start.vector.numpy(),
+        (start.vector / units).numpy(),
         jac=True,
         method="L-BFGS-B",
         bounds=_bounds(start),
         callback=record,
         options={"maxiter": max_steps, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-6},
     )
-    found = start if not result.fun <= best else start.replaced(torch.from_numpy(result.x))
+    found = (
+        start if not result.fun <= best else start.replaced(torch.from_numpy(result.x) * units)
+    )
     return Search(found.detach(), tuple(history), int(result.nfev), str(result.message))
+
+
+def _units(covariance: RowCovariance, parameters: Hyperparameters) -> Tensor:
+    """Steps of equal weight: a unit of a logarithm, a tenth of a line that an axis tells apart.
+
+    The first step of L-BFGS has length one; a whole cycle of a frequency would lose its line.
+    """
+    parts = []
+    for axis, mixture in zip(covariance.axes, parameters.mixtures, strict=True):
+        length = float(axis.nodes[-1] - axis.nodes[0])
+        for tensor, unit in zip(mixture.tensors, (1.0, 1.0, 0.1 / length), strict=True):
+            parts.append(torch.full_like(tensor, unit))
+    return torch.cat([*parts, torch.ones(1, dtype=torch.float64)])
 
 
 def _bounds(parameters: Hyperparameters) -> list[tuple[float | None, float | None]]:

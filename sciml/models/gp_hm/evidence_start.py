@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.models.gp_hm.direct_basis import truncated_svd
+from sciml.models.gp_hm.direct_evidence import SingularData
 from sciml.models.gp_hm.evidence_gram import Hyperparameters
 from sciml.models.gp_hm.evidence_rows import RowGroup
 from sciml.models.gp_hm.kernels import MixtureKernel, MixtureParameters
-from sciml.models.gp_hm.lattice import HarmonicFeatures, harmonic_lattice
+from sciml.models.gp_hm.model import HarmonicFeatures, harmonic_lattice
 
 _PASSES, _CUT = 3, 1e-12
 _NYQUIST_FRACTION = 0.95
@@ -28,6 +29,8 @@ _THRESHOLD = 1e-3
 """Lines weaker than this, beside the strongest, are no peaks."""
 
 _START_NOISE = 1e-6
+_ABOVE_NOISE = 3.0
+"""Amplitude of a line in standard deviations of what noise alone makes there."""
 
 
 def spectral_start(
@@ -48,13 +51,18 @@ def spectral_start(
     """
     shape = [len(line) for line in nodes]
     samples = equation.values.reshape(shape)
-    mixtures = []
+    mixtures, noises = [], []
     for k, line in enumerate(nodes):
         columns = samples.movedim(k, 0).reshape(shape[k], -1)
         symbol = _symbol(equation.terms, k)
-        frequencies, amplitudes = _lines(line, columns, symbol, kappa, num_components - 1)
+        frequencies, amplitudes, noise = _lines(
+            line, columns, symbol, kappa, num_components - 1
+        )
         mixtures.append(_mixture(kernel, line, frequencies, amplitudes, first=k == 0))
-    return Hyperparameters(tuple(mixtures), torch.tensor(math.log(_START_NOISE)).double())
+        noises.append(noise)
+    # what one axis cannot explain may be structure along another
+    level = max(min(noises), _START_NOISE)
+    return Hyperparameters(tuple(mixtures), torch.tensor(math.log(level)).double())
 
 
 def _symbol(terms: Mapping[tuple[int, ...], Tensor], k: int) -> dict[int, float]:
@@ -68,8 +76,8 @@ def _symbol(terms: Mapping[tuple[int, ...], Tensor], k: int) -> dict[int, float]
 
 def _lines(
     nodes: Tensor, columns: Tensor, symbol: Mapping[int, float], kappa: float, count: int
-) -> tuple[Tensor, Tensor]:
-    """Frequencies (cycles per unit length) and amplitudes of the strongest lines of u."""
+) -> tuple[Tensor, Tensor, float]:
+    """Frequencies (cycles per unit length), amplitudes of the strongest lines of u, noise."""
     length = float(nodes[-1] - nodes[0])
     nyquist = (len(nodes) - 1) / (2 * length)
     features = harmonic_lattice(
@@ -78,28 +86,37 @@ def _lines(
         highest_frequency=_NYQUIST_FRACTION * nyquist,
         kappa=kappa,
     )
-    energy = torch.zeros_like(features.omega)
+    energy, noise = torch.zeros_like(features.omega), 0.0
     for _ in range(_PASSES):
-        coefficients = _fit(features, nodes, columns)
+        coefficients, noise = _fit(features, nodes, columns)
         energy = features.energy(coefficients)
         features = features.reweighted(coefficients)
     amplitude = energy / math.sqrt(columns.shape[1])
+    # divided by the symbol, slow lines of noise would be the strongest of all
+    seen = amplitude > _ABOVE_NOISE * math.sqrt(4.0 * noise / len(nodes))
     gain = sum(c * (1j * features.omega.to(torch.complex128)) ** m for m, c in symbol.items())
     gain = torch.as_tensor(gain, dtype=torch.complex128).abs().expand_as(amplitude)
     # the line at zero frequency has a component of its own
-    amplitude = torch.where((features.omega > 0) & (gain > 0), amplitude / gain, 0.0)
+    amplitude = torch.where(seen & (features.omega > 0) & (gain > 0), amplitude / gain, 0.0)
     inner = amplitude[1:-1]
     peak = (inner >= amplitude[:-2]) & (inner > amplitude[2:])
     peak &= inner > _THRESHOLD * amplitude.max()
     found = 1 + torch.nonzero(peak)[:, 0]
     strongest = found[amplitude[found].argsort(descending=True)][:count]
-    return features.omega[strongest] / (2 * math.pi), amplitude[strongest]
+    return features.omega[strongest] / (2 * math.pi), amplitude[strongest], noise
 
 
-def _fit(features: HarmonicFeatures, nodes: Tensor, columns: Tensor) -> Tensor:
-    """Least-squares coefficients of the features, by a truncated SVD."""
+def _fit(features: HarmonicFeatures, nodes: Tensor, columns: Tensor) -> tuple[Tensor, float]:
+    """Posterior mean of the coefficients of the features, and the variance of the noise."""
     left, singular, right = truncated_svd(features.evaluate(nodes) * features.scales, _CUT)
-    return features.scales[:, None] * (right @ ((left.T @ columns) / singular[:, None]))
+    y = left.T @ columns
+    mean = 1.0 / columns.shape[1]
+    outside = mean * float(columns.square().sum() - y.square().sum())
+    along = mean * y.square().sum(1)
+    data = SingularData(singular.square(), along, max(outside, 0.0), len(nodes))
+    ratio, prior, _ = data.best()
+    filtered = singular / (singular.square() + ratio)
+    return features.scales[:, None] * (right @ (filtered[:, None] * y)), ratio * prior
 
 
 def _mixture(

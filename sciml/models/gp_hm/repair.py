@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sciml.models.gp_hm.lattice import HarmonicFeatures
+from sciml.models.gp_hm.model import HarmonicFeatures
 
 PEAK_THRESHOLD = 1e-2  # of the largest weight; 1e-3 adds peaks that are noise
 _ATOM_DEGREE = 2

@@ -9,7 +9,7 @@ from sciml.domain import Box
 from sciml.models.gp_hm.direct import solve_direct
 from sciml.models.gp_hm.direct_line import LineSystem
 from sciml.models.gp_hm.direct_options import DirectOptions
-from sciml.models.gp_hm.lattice import harmonic_lattice
+from sciml.models.gp_hm.model import harmonic_lattice
 from sciml.pde.conditions import Dirichlet, Initial, Neumann, Observations, Periodic, Robin
 from sciml.pde.gallery.advection import advection
 from sciml.pde.gallery.allen_cahn import allen_cahn_1d, allen_cahn_2d

@@ -14,7 +14,7 @@ from sciml.models.gp_hm.direct_basis import (
     truncated_svd,
 )
 from sciml.models.gp_hm.direct_separable import SeparableInverse
-from sciml.models.gp_hm.lattice import HarmonicFeatures, harmonic_lattice
+from sciml.models.gp_hm.model import HarmonicFeatures, harmonic_lattice
 from sciml.models.gp_hm.repair import add_atoms, correct_atoms
 
 KAPPA = 2.137

@@ -172,8 +172,8 @@ def test_observations_and_systems_are_refused_in_words():
     box = Box(("x", "y"), (0.0, 0.0), (1.0, 1.0))
     seen = Observations(torch.full((1, 2), 0.5, dtype=torch.float64), torch.ones(1).double(), 0)
     problem = Problem(box, lambda p, u: u.d(x=2) + u.d(y=2), [seen])
-    with pytest.raises(ValueError, match="use inference='evidence'"):
-        separable_equation(problem)
+    with pytest.raises(ValueError, match="without a posterior, got 1; pass DirectOptions"):
+        solve_direct(problem, (16, 16), DirectOptions())
     system = Problem(box, lambda p, u, v: (u.d(x=2) + v.value, v.d(y=2)), [], fields=("u", "v"))
     with pytest.raises(ValueError, match="expected one field and one equation"):
         separable_equation(system)

@@ -1,8 +1,11 @@
-r"""Harmonic features of one axis: a lattice of lines, and atoms between them.
+r"""The model of the direct solver: harmonic features of one axis with weights to be learned.
 
-The mixture of the GP-HM spectrum with means fixed on :math:`\mu_j = j / (\kappa L)` and bumps
-of zero width is a weighted sum of cosines and sines; its weights are what is learned. Atoms
-:math:`t^k \cos \omega s, t^k \sin \omega s` add means off the lattice, with a finite width.
+The prior of a solution is the Gaussian process of weighted features: the GP-HM mixture with
+means fixed on a lattice :math:`\mu_j = j / (\kappa L)` and bumps of zero width. Its covariance
+is :math:`\sum_j S_j^2 \cos \omega_j (x - x')`, in d dimensions the product over the axes; the
+weights S are what is learned. Atoms :math:`t^k \cos \omega s, t^k \sin \omega s` add means off
+the lattice, with a finite width. Bumps of finite width and their kernels, which the published
+method and the evidence learn, stand in `sciml.models.gp_hm.kernels`.
 """
 
 import math
@@ -12,6 +15,8 @@ from typing import final
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from sciml.pde.quadrature import panel_rule
 
 _WEIGHT_FLOOR = 1e-8  # of the largest weight; a line can come back in a later pass
 
@@ -81,18 +86,34 @@ class HarmonicFeatures:
             falling = falling * (self.degree - i)
         return torch.cat(total, dim=1)
 
+    def averages(self) -> Float[Tensor, " columns"]:
+        """Mean over the axis of all functions, without weights."""
+        # the product of a power and a wave is as fast as the wave
+        periods = self.largest_omega * self.length / (2.0 * math.pi)
+        nodes, weights = panel_rule(self.low, self.length, math.ceil(8.0 * periods) + 64)
+        return (weights / self.length) @ self.evaluate(nodes)
+
     def energy(self, coefficients: Float[Tensor, "columns *others"]) -> Float[Tensor, " m"]:
         """Root of the sum of squares of the two coefficients of each line, over all others."""
         squares = coefficients.reshape(2, self.num_lines, -1).square()
         return squares.sum(dim=(0, 2)).sqrt()
 
-    def reweighted(self, coefficients: Float[Tensor, "columns *others"]) -> "HarmonicFeatures":
+    def reweighted(
+        self, coefficients: Float[Tensor, "columns *others"], *, keep_constant: bool = False
+    ) -> "HarmonicFeatures":
         r"""The same lines with :math:`S_j = \sqrt{a_c^2 + a_s^2} / \max + 10^{-8}`.
 
         The fixed point of the joint maximum a posteriori estimate under a log-uniform prior of
         the weights: the paper's prior, solved in closed form.
+
+        Args:
+            coefficients: Of the functions of this axis.
+            keep_constant: Whether the constant keeps the largest weight, for a solution without
+                a mean in a basis that has to hold constants.
         """
         size = self.energy(coefficients)
+        if keep_constant:
+            size = torch.where((self.omega == 0) & (self.degree == 0), size.max(), size)
         largest = float(size.max())
         if largest == 0.0:
             return replace(self, weight=torch.ones_like(self.weight))
