@@ -4,14 +4,13 @@ Every row solves one problem by both methods in this process on one thread, with
 of nodes per axis. Errors are relative 2-norms on 2000 random points and on uniform grids of 300
 points per axis (91 in three dimensions). `best_of_sweep` is the least error of any pass, which
 only the exact solution can know; the solver selects by residual. The published numbers are the
-least test error over 20 checkpoints.
+least test error over 20 checkpoints. Intervals (--coverage) and cost and memory against the
+resolution (--scaling) stand in gp_hm_coverage.py and gp_hm_scaling.py.
 """
 
 import argparse
 import functools
 import math
-import resource
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gp_hm_coverage import coverage
+from gp_hm_scaling import scaling
 from record import report
 
 from sciml.domain import Box
@@ -59,11 +60,11 @@ def main() -> None:
     parser.add_argument(
         "--rows", nargs="*", help="only rows whose name starts with one of these"
     )
-    parser.add_argument(
-        "--seeds", type=int, default=40, help="noise draws of the posterior row"
-    )
+    parser.add_argument("--coverage", action="store_true", help="also coverage of intervals")
+    parser.add_argument("--seeds", type=int, default=12, help="draws of the noise in it")
     parser.add_argument("--adam-steps", type=int, default=1000, help="0 leaves the row out")
     parser.add_argument("--scaling", action="store_true", help="also cost against resolution")
+    parser.add_argument("--quick", action="store_true", help="coverage and scaling in little")
     parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -74,12 +75,12 @@ def main() -> None:
         "options": {k: v for k, v in vars(options).items() if k != "output"},
         "rows": [_measure(row) for row in _rows() if row.name.startswith(prefixes)],
     }
-    if options.seeds:
-        result["posterior"] = _posterior(options.seeds)
+    if options.coverage:
+        result["coverage"] = coverage(options.seeds, quick=options.quick)
     if options.adam_steps:
         result["adam"] = _adam(options.adam_steps)
     if options.scaling:
-        result["scaling"] = _scaling()
+        result["scaling"] = scaling(quick=options.quick)
     report(result, options.output)
 
 
@@ -272,52 +273,6 @@ def _shifted_periodic(points: Points) -> torch.Tensor:
     return waves + points.y * torch.exp(torch.cos(points.x))
 
 
-def _posterior(num_seeds: int) -> list[dict[str, Any]]:
-    """Coverage on P3 and P5 with noise on the right-hand side, over draws of the noise."""
-    cases = (("P3", "sin_cos", 400), ("P5", "x2_add_sinx", 400))
-    return [
-        _coverage(name, poisson_1d(case), count, level, num_seeds)
-        for name, case, count in cases
-        for level in (0.01, 0.001)
-    ]
-
-
-def _coverage(
-    name: str, clean: Problem, count: int, level: float, num_seeds: int
-) -> dict[str, Any]:
-    levels = {"50 %": 0.6745, "90 %": 1.6449, "99 %": 2.5758, "2 sd": 2.0}
-    found: dict[str, list[float]] = {key: [] for key in (*levels, "error", "noise", "seconds")}
-    domain = clean.domain
-    nodes = domain.points_along(0, count)
-    zeros = clean.zero_jets(count)
-    deviation = level * float(clean.residuals(nodes[:, None], zeros)[0].square().mean().sqrt())
-    points = domain.points_along(0, 302)[1:-1, None]
-    exact = clean.exact(points)
-    for draw in range(num_seeds):
-        generator = torch.Generator().manual_seed(1_000_003 + 2 * draw)
-        noise = deviation * torch.randn(count, dtype=torch.float64, generator=generator)
-
-        def residual(at: Points, u: Any, noise: torch.Tensor = noise) -> torch.Tensor:
-            place = (at.x - domain.low[0]) / domain.extent[0] * (count - 1)
-            (right,) = clean.residuals(at.coordinates, clean.zero_jets(len(at)))
-            return u.d(x=2) + right - noise[place.round().long()]
-
-        problem = Problem(domain, residual, clean.conditions)
-        solver = GPHMSolver(count, options=DirectOptions(posterior=True))
-        solution = solve(problem, solver, throw=False)
-        gap = (solution.value(points) - exact).abs()
-        scaled = gap / solution.value.std(points)
-        for key, bound in levels.items():
-            found[key].append(float((scaled < bound).double().mean()))
-        found["error"].append(float(gap.norm() / exact.norm()))
-        found["noise"].append(solution.stats["noise"] / deviation)
-        found["seconds"].append(solution.stats["seconds"])
-    means = {key: statistics.mean(values) for key, values in found.items()}
-    return {"name": name, "noise_level": level, "seeds": num_seeds, **means} | {
-        "worst 2 sd": min(found["2 sd"])
-    }
-
-
 def _adam(num_steps: int) -> dict[str, Any]:
     """The published method on P1: seconds of some steps, extrapolated to the published run."""
     options = AdamOptions(num_steps=num_steps)
@@ -332,35 +287,6 @@ def _adam(num_steps: int) -> dict[str, Any]:
         "best_checkpoint_error": solution.stats["best_checkpoint_error"],
         "extrapolated_seconds_of_100000_steps": seconds * 1e5 / num_steps,
     }
-
-
-def _scaling() -> list[dict[str, Any]]:
-    """Seconds of one pass and peak memory of the process so far, against the resolution."""
-    makers: dict[int, tuple[Callable[..., Problem], str, tuple[int, ...]]] = {
-        1: (poisson_1d, "sin_cos", (64, 128, 256, 512, 1024)),
-        2: (poisson_2d, "sin_add_cos", (64, 128, 256, 512, 1024)),
-        3: (poisson_3d, "sin_sin_sin", (32, 64, 128, 192)),
-    }
-    found = []
-    for ndim, (make, case, counts) in makers.items():
-        for count in counts:
-            scale = count / 8.0
-            frequencies = {1: (0.1 * scale, scale), 2: (0.2 * scale, scale), 3: (scale,) * 3}
-            problem = make(case, frequencies=frequencies[ndim])
-            options = DirectOptions(
-                num_passes=1, repair=False, form="strong", nyquist_fractions=(0.6,)
-            )
-            solution = solve(problem, GPHMSolver(count, options=options), throw=False)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-            found.append(
-                {
-                    "axes": ndim,
-                    "resolution": count,
-                    "seconds": solution.stats["seconds"],
-                    "peak_mebibytes": peak,
-                }
-            )
-    return found
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Source: R. Ohana et al., The Well, 2024, arXiv:2412.00568; layout as described b
 format document. Every attribute is listed in ``data/README.md``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -97,6 +97,38 @@ def write_well(path: StrPath, contents: WellContents) -> Path:
     return _write(path, header, ((n, 0, True, frames) for n, frames in enumerate(fields)))
 
 
+def write_trajectory(
+    path: StrPath,
+    header: WellHeader,
+    frames: Iterable[Float[np.ndarray, "c *space"]],
+) -> Path:
+    """Write one trajectory in The Well's layout while it is made, in constant memory.
+
+    The file appears under its name only when every frame is there; if making them fails,
+    nothing stays behind.
+
+    Args:
+        path: File to write; an existing one is replaced.
+        header: What else stands in the file, of one trajectory.
+        frames: Frames in the order of ``header.time``, channels as ``header.spec.out_fields``.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the header is of several trajectories or has fields without time axis, or
+            number or shape of the frames differ from it.
+        OSError: If the folder cannot be made or written or the disk is full, with the remedy.
+    """
+    if header.num_trajectories != 1 or header.still_fields:
+        raise ValueError(
+            f"write_trajectory: expected a header of one trajectory without static fields, got "
+            f"{header.num_trajectories} and {[f.name for f in header.still_fields]}; write "
+            "them with write_well_from"
+        )
+    return _write(path, header, _numbered(header, frames))
+
+
 def write_well_from(
     path: StrPath,
     source: Source,
@@ -172,6 +204,25 @@ def _write(path: StrPath, header: WellHeader, blocks: Iterator[_Block]) -> Path:
 
     write_atomically(target, write)
     return target
+
+
+def _numbered(header: WellHeader, frames: Iterable[NDArray[Any]]) -> Iterator[_Block]:
+    """Frames of one trajectory as blocks, as many and of the shape that the header says."""
+    shape = (header.spec.out_channels, *header.spec.resolution)
+    count = 0
+    for frame in frames:
+        if frame.shape != shape or count == header.num_steps:
+            raise ValueError(
+                f"write_trajectory: expected {header.num_steps} frames of shape {shape}, got "
+                f"one of {frame.shape} as number {count + 1}; correct the header's spec or time"
+            )
+        yield 0, count, True, frame[None]
+        count += 1
+    if count != header.num_steps:
+        raise ValueError(
+            f"write_trajectory: expected {header.num_steps} frames, got {count}; correct the "
+            "header's time"
+        )
 
 
 def _read_blocks(
