@@ -25,6 +25,7 @@ LINE_POINTS, PLANE_POINTS = 3000, 400
 CLOSE_UP = {1: 1 / 16, 2: 1 / 8}
 """Part of an axis that the close-up shows, in the middle: some periods of a fast wave."""
 SMALLEST_WEIGHT, SMALLEST_LABELLED, NUM_LABELS = 1e-8, 0.03, 4
+LABEL_WIDTH = 0.06  # of the axis of frequencies
 PLANE_AT = 0.37
 """Where the plane across a third axis lies; waves of whole periods vanish in the middle."""
 MAGNITUDES = 6
@@ -146,7 +147,7 @@ def learned_spectrum_figure(
 ) -> Figure:
     """Frequencies that a solver found and their weights, largest 1, one panel per axis.
 
-    The heaviest lines are labelled with their frequency.
+    The heaviest lines are labelled with their frequency, as far as the labels have room.
 
     Args:
         spectrum: ``frequency`` (cycles per unit length) and ``weight`` of the lines, by axis.
@@ -169,8 +170,7 @@ def learned_spectrum_figure(
                 linewidth=1.2,
             )
             axes.plot(frequency.numpy(), weight.numpy(), "o", color=COLOURS[0], markersize=3.5)
-            heaviest = weight.argsort(descending=True)[:NUM_LABELS]
-            for k in heaviest[weight[heaviest] > SMALLEST_LABELLED].tolist():
+            for k in _labelled(frequency, weight, LABEL_WIDTH * right):
                 place = (float(frequency[k]), float(weight[k]))
                 axes.annotate(
                     f"{place[0]:.4g}", place, (0, 6), textcoords="offset points",
@@ -185,6 +185,16 @@ def learned_spectrum_figure(
             axes.set_xlim(-0.02 * (right or 1.0), right or 1.0)
             axes.grid(visible=True, which="major")
         return figure
+
+
+def _labelled(frequency: Tensor, weight: Tensor, width: float) -> list[int]:
+    """The heaviest lines, those left out whose label would cover that of a heavier one."""
+    heaviest = weight.argsort(descending=True)[:NUM_LABELS]
+    chosen: list[int] = []
+    for k in heaviest[weight[heaviest] > SMALLEST_LABELLED].tolist():
+        if all(float((frequency[k] - frequency[j]).abs()) > width for j in chosen):
+            chosen.append(k)
+    return chosen
 
 
 def _views(problem: Problem) -> list[list[Tensor]]:

@@ -31,6 +31,7 @@ from sciml.training.fit import FitReport
 from sciml.training.loggers import log_artifact, log_figure, log_metrics
 from sciml.training.surrogate import Surrogate
 
+MOST_COLUMNS = 500  # characters of a line of a log
 _COUNTED = 1e-6
 _MISSING = 1e4
 """Steps that count for a tolerance that was not reached, in a mean."""
@@ -152,9 +153,13 @@ def show_systems(
         table.add_column(name, justify="right", no_wrap=True)
     for number, result in enumerate(judged):
         table.add_row(result.system, *(_cell(results[name][number]) for name in names))
+    if not console.is_terminal:  # a log has no edge where lines would have to be cut
+        options = console.options.update(max_width=MOST_COLUMNS)
+        console.width = max(console.width, console.measure(table, options=options).maximum)
     console.print(table)
     for name in names[1:]:
-        console.print(_against(names[0], judged, name, results[name]), highlight=False)
+        sentence = _against(names[0], judged, name, results[name])
+        console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def _counted(result: SystemResult) -> float:

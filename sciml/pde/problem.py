@@ -46,7 +46,8 @@ class Problem:
         conditions: Conditions on faces, initial values, periodicity, observations.
         fields: Names of the unknowns.
         exact: The solution as a pointwise function of the points, where it is known; a tuple
-            for several fields.
+            for several fields. Where the problem leaves a constant free, the one with mean
+            zero: solvers are compared with it as it is given.
         name: What it is called in reports.
 
     Raises:

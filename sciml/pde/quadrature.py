@@ -61,4 +61,5 @@ def _unit_rule() -> tuple[Tensor, Tensor, Tensor]:
     integrals[:, 1:] = (table[:, 2:] - table[:, :-2]) / (2 * degree + 1)
     # coefficients of the interpolant by quadrature, exact for the products of degree 2n − 2
     project = (table[:, :-1] * weights[:, None]).T * (np.arange(PANEL_POINTS) + 0.5)[:, None]
-    return tuple(torch.from_numpy(part) for part in (nodes, weights, integrals @ project))
+    matrix = torch.from_numpy(integrals @ project)
+    return torch.from_numpy(nodes), torch.from_numpy(weights), matrix

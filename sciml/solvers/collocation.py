@@ -186,7 +186,10 @@ class ChebyshevCollocation(PDESolver):
             )
             history.append(_norm(system, equations))
             if callback is not None:
-                callback(steps, {"residual_norm": history[-1], "resolution": resolution})
+                left = residual_norm(
+                    problem, SpectralField(problem, axes, fields), _test_points(problem)
+                )
+                callback(steps, {"residual_norm": left, "resolution": resolution})
             small = float(correction.norm()) <= self.tolerance * float(fields.norm())
             if problem.linear or (small and damping == 1.0):
                 finite = math.isfinite(history[-1])

@@ -90,6 +90,15 @@ def test_spectrum_labels_the_heavy_lines_with_positive_frequencies():
     assert axes.get_xlim()[1] > 7.5
 
 
+def test_labels_of_neighbours_do_not_cover_each_other():
+    lines = {
+        "frequency": torch.tensor([10.0, 10.3, 4.0]),
+        "weight": torch.tensor([0.9, 1.0, 0.5]),
+    }
+    (axes,) = learned_spectrum_figure({"x": lines}).axes
+    assert {text.get_text() for text in axes.texts} == {"10.3", "4"}
+
+
 def test_a_spectrum_without_weight_is_an_empty_panel():
     nothing = {"x": {"frequency": torch.tensor([1.0]), "weight": torch.tensor([0.0])}}
     (axes,) = learned_spectrum_figure(nothing).axes

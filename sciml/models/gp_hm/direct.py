@@ -2,20 +2,16 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from sciml.models.gp_hm.direct_discretisation import (
-    Discretisation,
-    discretisations,
-)
+from sciml.models.gp_hm.direct_discretisation import Discretisation
 from sciml.models.gp_hm.direct_field import HarmonicField
+from sciml.models.gp_hm.direct_forms import discretisations
 from sciml.models.gp_hm.direct_options import DirectOptions
-from sciml.models.gp_hm.direct_solution import HarmonicSolution
+from sciml.models.gp_hm.direct_solution import HarmonicSolution, learned_spectrum
 from sciml.models.gp_hm.repair import add_atoms, correct_atoms
 from sciml.models.gp_hm.selection import Candidate, Judge
 from sciml.pde.problem import Problem
@@ -105,24 +101,6 @@ def solve_direct(
         history=torch.tensor(history, dtype=torch.float64),
         stats=stats,
     )
-
-
-def learned_spectrum(
-    problem: Problem, solution: HarmonicSolution
-) -> Mapping[str, Mapping[str, Float[Tensor, " m"]]]:
-    """Frequency (cycles per unit length) and weight, largest 1, of every line by axis."""
-    spectrum = {}
-    for k, (axis, features) in enumerate(
-        zip(problem.domain.axes, solution.all_features, strict=True)
-    ):
-        size = features.energy(solution.feature_coefficients(k))
-        order = torch.argsort(features.omega, stable=True)
-        largest = size.max().clamp_min(torch.finfo(torch.float64).tiny)
-        spectrum[axis] = {
-            "frequency": features.omega[order] / (2.0 * math.pi),
-            "weight": size[order] / largest,
-        }
-    return spectrum
 
 
 def _sweep(discretisation: Discretisation, judge: Judge) -> Iterator[Candidate]:

@@ -167,17 +167,6 @@ class LegendreBasis(AxisBasis):
         total = -coefficients.get(2, 0.0) * (gradient.T @ gradient)
         return total + coefficients.get(0, 0.0) * torch.eye(self.size, dtype=torch.float64)
 
-    @property
-    def quadrature(self) -> Float[Tensor, " n"]:
-        """Weights of the Gauss nodes; they sum to the length of the axis."""
-        return self._root.square()
-
-    def differentiation(self) -> Float[Tensor, "n n"]:
-        """Matrix that differentiates the polynomial through values at the Gauss nodes."""
-        table = self._polynomials(self._gauss, self._gauss.numel())
-        series = differentiated(table.T * self.quadrature) / self._half
-        return table @ series
-
     def _polynomials(self, points: Tensor, count: int) -> Tensor:
         """Orthonormal Legendre polynomials of the axis at points."""
         unit = ((points - self._middle) / self._half).numpy()

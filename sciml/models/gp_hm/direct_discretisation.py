@@ -1,7 +1,7 @@
 """How features become a solution: least squares on a line, separable solves on grids."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -9,15 +9,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from sciml.models.gp_hm.direct_basis import AxisBasis, LegendreBasis, NodalBasis
-from sciml.models.gp_hm.direct_equation import Samples, SeparableEquation, separable_equation
+from sciml.models.gp_hm.direct_equation import Samples, SeparableEquation
 from sciml.models.gp_hm.direct_grid import GridSolution, GridSystem
 from sciml.models.gp_hm.direct_line import LineSolution, LineSystem
 from sciml.models.gp_hm.direct_options import DirectOptions
 from sciml.models.gp_hm.direct_solution import HarmonicSolution
 from sciml.models.gp_hm.direct_variable import DiffusionSystem
 from sciml.models.gp_hm.model import HarmonicFeatures, harmonic_lattice
-from sciml.pde.compatibility import check_compatible, constant_is_free
-from sciml.pde.conditions import Initial
+from sciml.pde.compatibility import constant_is_free
 from sciml.pde.problem import Problem
 
 
@@ -179,20 +178,11 @@ class GridDiscretisation(Discretisation):
         return held
 
     def _bases(self, features: Sequence[HarmonicFeatures], *, first: bool) -> list[AxisBasis]:
-        periodic = self.problem.domain.periodic
         if self.form == "weak":
-            return [
-                NodalBasis(own, line, cut=1e-12) if repeats else LegendreBasis(own, cut=1e-12)
-                for own, line, repeats in zip(features, self.nodes, periodic, strict=True)
-            ]
+            return _weak_bases(self, features, cut=1e-12)
         cut = 1e-12 if first and len(self.resolution) < 3 else 1e-10
         if self.form == "weak_uniform":
-            return [
-                NodalBasis(own, line, cut=cut)
-                if repeats
-                else LegendreBasis(own, cut=cut, sample=line)
-                for own, line, repeats in zip(features, self.nodes, periodic, strict=True)
-            ]
+            return _weak_bases(self, features, cut=cut, uniform=True)
         return [
             NodalBasis(own, line, cut=cut)
             for own, line in zip(features, self.nodes, strict=True)
@@ -231,68 +221,22 @@ class VariableDiscretisation(Discretisation):
         start: HarmonicSolution | None,
     ) -> GridSolution:
         del first, start
-        bases: list[AxisBasis] = [
-            NodalBasis(own, line, cut=1e-12) if repeats else LegendreBasis(own, cut=1e-12)
-            for own, line, repeats in zip(
-                features, self.nodes, self.problem.domain.periodic, strict=True
-            )
-        ]
+        bases = _weak_bases(self, features, cut=1e-12)
         return DiffusionSystem(self.equation, bases).solve()
 
 
-def discretisations(
-    problem: Problem, resolution: Sequence[int], options: DirectOptions
-) -> Iterator[Discretisation]:
-    """The forms of the equation in the order in which they are tried.
-
-    Raises:
-        ValueError: If the direct solver cannot solve the problem, in words.
-    """
-    free_constant = constant_is_free(problem)
-    if problem.domain.ndim == 1:
-        if free_constant:
-            check_compatible(problem, resolution)
-        yield LineDiscretisation(problem, resolution, options)
-        return
-    if problem.observations:
-        raise ValueError(
-            "GPHMSolver: expected no Observations in more than one dimension without a "
-            f"posterior, got {len(problem.observations)}; pass DirectOptions(posterior=True)"
-        )
-    equation = separable_equation(problem)
-    if free_constant and (equation.varying or _weak_is_possible(equation)):
-        check_compatible(problem, resolution)
-    if equation.varying:
-        yield VariableDiscretisation(equation, resolution, options)
-        return
-    possible = _weak_is_possible(equation)
-    if options.form in ("weak", "weak_uniform") and not possible:
-        raise ValueError(
-            f"GPHMSolver: expected derivatives of second order only for form={options.form!r}, "
-            f"got orders {[sorted(axis) for axis in equation.coefficients]} by axis; use "
-            "form='strong'"
-        )
-    if free_constant and possible:
-        if options.form == "strong":
-            raise ValueError(
-                "GPHMSolver: expected the weak form where the conditions leave a constant free, "
-                "got form='strong'; leave it out"
-            )
-        yield GridDiscretisation(equation, resolution, options, options.form or "weak")
-        return
-    derivative = any(1 in c.coefficients for c in problem.face_conditions)
-    forms: tuple[str, ...] = ("strong",)
-    if options.form is not None:
-        forms = (options.form,)
-    elif possible:
-        weak_first = derivative or any(problem.domain.periodic)
-        forms = ("weak", "strong") if weak_first else ("strong", "weak")
-    for form in forms:
-        yield GridDiscretisation(equation, resolution, options, form)
-
-
-def _weak_is_possible(equation: SeparableEquation) -> bool:
-    """Whether integration by parts makes every axis symmetric."""
-    orders = {order for axis in equation.coefficients for order in axis}
-    started = any(isinstance(c, Initial) for c in equation.problem.face_conditions)
-    return orders == {2} and not started
+def _weak_bases(
+    discretisation: Discretisation,
+    features: Sequence[HarmonicFeatures],
+    *,
+    cut: float,
+    uniform: bool = False,
+) -> list[AxisBasis]:
+    """Symmetric bases, sampled at Gauss or uniform nodes; harmonics on periodic axes."""
+    periodic = discretisation.problem.domain.periodic
+    return [
+        NodalBasis(own, line, cut=cut)
+        if repeats
+        else LegendreBasis(own, cut=cut, sample=line if uniform else None)
+        for own, line, repeats in zip(features, discretisation.nodes, periodic, strict=True)
+    ]

@@ -73,9 +73,7 @@ class GridSolution(HarmonicSolution):
     def centred(self) -> "GridSolution":
         means = [basis.features.averages() @ basis.combination for basis in self.bases]
         mean = kronecker_product([row[None] for row in means], self.coefficients)
-        ones = [
-            (basis.test @ torch.ones_like(basis.nodes))[:, None] for basis in self.bases
-        ]
+        ones = [(basis.test @ torch.ones_like(basis.nodes))[:, None] for basis in self.bases]
         return replace(self, coefficients=self.coefficients - kronecker_product(ones, mean))
 
     @override

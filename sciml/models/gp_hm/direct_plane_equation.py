@@ -14,7 +14,7 @@ from sciml.models.gp_hm.direct_grid import GridSolution, GridSystem
 from sciml.models.gp_hm.direct_options import DirectOptions
 from sciml.models.gp_hm.direct_source import SourceAxis, SourcePosterior
 from sciml.models.gp_hm.direct_traces import Trace, with_open_sides
-from sciml.pde.compatibility import constant_is_free
+from sciml.pde.compatibility import constant_is_free, is_closed
 from sciml.pde.conditions import Initial
 from sciml.pde.problem import Problem
 
@@ -97,8 +97,7 @@ def _checked(problem: Problem) -> SeparableEquation:
             f"{name} no periodic axis with a posterior in two dimensions, got periodic="
             f"{problem.domain.periodic}; drop the posterior"
         )
-    closed = len(problem.face_conditions) == 2 * problem.domain.ndim
-    if closed and constant_is_free(problem):
+    if is_closed(problem) and constant_is_free(problem):
         raise ValueError(
             f"{name} a value on a side with a posterior in two dimensions, got derivatives on "
             "all sides and no reaction, which leave a constant free; leave the conditions of a "

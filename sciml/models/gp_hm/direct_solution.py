@@ -1,13 +1,16 @@
 """What the direct solver finds: a sum of products of harmonic features."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sciml.models.gp_hm.model import HarmonicFeatures
 from sciml.pde.jet import MultiIndex
+from sciml.pde.problem import Problem
 
 
 class HarmonicSolution(ABC):
@@ -45,3 +48,21 @@ class HarmonicSolution(ABC):
     @abstractmethod
     def feature_coefficients(self, axis: int) -> Float[Tensor, "columns others"]:
         """Coefficients of the features of one axis; columns are orthonormal in the others."""
+
+
+def learned_spectrum(
+    problem: Problem, solution: HarmonicSolution
+) -> Mapping[str, Mapping[str, Float[Tensor, " m"]]]:
+    """Frequency (cycles per unit length) and weight, largest 1, of every line by axis."""
+    spectrum = {}
+    for k, (axis, features) in enumerate(
+        zip(problem.domain.axes, solution.all_features, strict=True)
+    ):
+        size = features.energy(solution.feature_coefficients(k))
+        order = torch.argsort(features.omega, stable=True)
+        largest = size.max().clamp_min(torch.finfo(torch.float64).tiny)
+        spectrum[axis] = {
+            "frequency": features.omega[order] / (2.0 * math.pi),
+            "weight": size[order] / largest,
+        }
+    return spectrum

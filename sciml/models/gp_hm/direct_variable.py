@@ -96,7 +96,7 @@ class DiffusionSystem:
         """A right-hand side without the multiple of √m, constants of u, that none maps to."""
         if not self._free_constant:
             return right
-        unit = self._root / torch.linalg.vector_norm(self._root)
+        unit: Tensor = self._root / torch.linalg.vector_norm(self._root)
         return right - (unit * right).sum() * unit
 
     def _definite(self, potential: Tensor) -> Tensor:

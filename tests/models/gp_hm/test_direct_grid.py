@@ -180,14 +180,3 @@ def test_observations_and_systems_are_refused_in_words():
     first_order = Problem(box, lambda p, u: u.d(x=2) + u.d(y=1), [Initial("y", 0.0)])
     with pytest.raises(ValueError, match="second order only for form='weak'"):
         solve_direct(first_order, (16, 16), DirectOptions(form="weak"))
-
-
-def test_derivatives_on_all_sides_leave_a_constant_free():
-    sides = {(axis, side): Neumann for axis in ("x", "y") for side in ("low", "high")}
-
-    def plain(points, u):
-        return u.d(x=2) + u.d(y=2)
-
-    problem = manufactured(smooth, sides, apply=plain)
-    with pytest.raises(ValueError, match="leave a constant free"):
-        solve_direct(problem, (26, 21), DirectOptions(form="weak"))

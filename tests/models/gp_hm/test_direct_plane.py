@@ -7,7 +7,7 @@ import torch
 
 from sciml.domain import Box
 from sciml.models.gp_hm.direct_basis import gauss_rule
-from sciml.models.gp_hm.direct_discretisation import discretisations
+from sciml.models.gp_hm.direct_forms import discretisations
 from sciml.models.gp_hm.direct_observations import observed_values
 from sciml.models.gp_hm.direct_options import DirectOptions
 from sciml.models.gp_hm.direct_plane import solve_plane_posterior
@@ -323,3 +323,28 @@ def test_what_has_no_posterior_says_so():
                 rectangle_problem(observations=[observations(3, 0.1)]), (9, 9), DirectOptions()
             )
         )
+
+
+def test_the_learned_spectrum_and_every_pass_are_reported():
+    """A wave between the lines of both lattices stays near them."""
+    box = Box(("x", "y"), (0.0, 0.0), (1.0, 1.2))
+
+    def wave(points):
+        return torch.sin(31.0 * points.x) * torch.sin(19.0 * points.y)
+
+    sides = [Dirichlet(axis, side, wave) for axis in "xy" for side in ("low", "high")]
+    problem = Problem(
+        box, lambda p, u: u.d(x=2) + u.d(y=2) + (31.0**2 + 19.0**2) * wave(p), sides, exact=wave
+    )
+    passes = []
+    solution = solve_plane_posterior(
+        problem, (40, 36), POSTERIOR, lambda number, known: passes.append((number, *known))
+    )
+    for axis, omega, length in (("x", 31.0, 1.0), ("y", 19.0, 1.2)):
+        spectrum = solution.stats["spectrum"][axis]
+        strongest = float(spectrum["frequency"][spectrum["weight"].argmax()])
+        # the next line of the lattice
+        assert abs(strongest - omega / (2 * math.pi)) < 0.5 / (POSTERIOR.kappa * length) + 1e-9
+        assert float(spectrum["weight"].max()) == 1.0
+    names = ("residual_norm", "boundary_misfit", "evidence")
+    assert passes == [(k, *names) for k in range(1, 7)]

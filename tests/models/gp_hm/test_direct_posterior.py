@@ -261,3 +261,17 @@ def test_what_has_no_posterior_says_so():
         solve(poisson_3d("sin_sin_sin"), GPHMSolver(16, options=POSTERIOR))
     with pytest.raises(ValueError, match="expected a linear problem with posterior=True"):
         solve(allen_cahn_1d("sin_cos"), GPHMSolver(400, options=POSTERIOR))
+
+
+def test_the_learned_spectrum_has_both_lines():
+    problem, _ = noisy_problem(6, 20, 200, 0.01, 8_100_007)
+    passes = []
+    solution = solve_line_posterior(
+        problem, (200,), POSTERIOR, lambda number, known: passes.append((number, *known))
+    )
+    spectrum = solution.stats["spectrum"]["x"]
+    strong = spectrum["frequency"][spectrum["weight"] > 0.3] * 2 * math.pi
+    # sin 6x cos 20x is a sum of the frequencies 26 and 14, to one line of the lattice
+    assert bool((((strong - 14).abs() < 0.5) | ((strong - 26).abs() < 0.5)).all())
+    assert float(strong.min()) < 15 < 25 < float(strong.max())
+    assert passes == [(k, "residual_norm", "evidence") for k in range(1, 7)]

@@ -193,9 +193,6 @@ def test_what_the_form_cannot_hold_is_refused_in_words():
         solve_direct(diffusion_problem(lambda p: p.x - 0.7), (24, 22), DirectOptions())
     with pytest.raises(ValueError, match="form='weak'"):
         solve_direct(diffusion_problem(waves), (24, 22), DirectOptions(form="strong"))
-    everywhere = {(axis, side): "neumann" for axis in "xy" for side in ("low", "high")}
-    with pytest.raises(ValueError, match="leave a constant free; give values on a side"):
-        solve_direct(diffusion_problem(waves, sides=everywhere), (24, 22), DirectOptions())
 
 
 def test_initial_values_have_no_weak_form():
