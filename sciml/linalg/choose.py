@@ -102,8 +102,8 @@ class Choice:
 
 def _calls_for_another(solver: LinearSolver, status: Status) -> bool:
     """Whether the next method may do what this one could not."""
-    if isinstance(solver, MultigridCG):  # its cycle has the precision and range of float32
-        return status in (Status.BREAKDOWN, Status.STAGNATION, Status.NONFINITE)
+    if isinstance(solver, MultigridCG):  # its directions keep null vectors, which cost digits
+        return status is not Status.CONVERGED
     # a direct method stagnates at the precision that its dtype allows
     stagnated = status is Status.STAGNATION and isinstance(solver, IterativeSolver)
     return stagnated or status is Status.BREAKDOWN

@@ -70,7 +70,7 @@ class PoissonOperator(LinearOperator):
             tensors live on different devices.
 
     Source: Harlow and Welch, Phys. Fluids 8 (1965), 2182 (the grid); Ng, Min and Gibou, J.
-    Comput. Phys. 228 (2009), 8807 (cut faces); Kaneda et al., arXiv:2205.10763, section 3.
+    Comput. Phys. 228 (2009), 8807 (cut faces); Kaneda et al., arXiv:2205.10763 (its matrices).
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class PoissonOperator(LinearOperator):
         other._versions = other._current_versions()
         return other
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles go without what solvers have worked out, which holds locks."""
         # versions count the changes of one tensor object, so a copy starts anew
@@ -237,37 +238,48 @@ class PoissonOperator(LinearOperator):
         projection = self._projection
         return lambda b: projection(self._expanded(b))
 
-    def divergence(
-        self, velocity: Sequence[Num[Tensor, "..."]]
-    ) -> Float[Tensor, "*batch_and_space"]:
-        """Net outflow of each fluid cell per volume, zero elsewhere.
+    def divergence(self, velocity: Sequence[ArrayLike]) -> Any:
+        """Net outflow of each fluid cell per volume (*batch, *space), zero elsewhere.
 
         Velocities on faces count by their open fraction. On walls and on the rim they are those
         of the wall (zero at rest, an inflow, a moving obstacle) and count in full; the flux
         through the solid part of a cut face is taken as zero.
 
         Args:
-            velocity: Normal component on the faces across each axis, one more than cells.
+            velocity: Normal component on the faces across each axis, one more than cells;
+                tensors, or NumPy arrays, which give one back.
 
         Raises:
             ValueError: If number or shapes differ.
             TypeError: If dtype or device differ from the operator's.
         """
-        check_velocity(velocity, self.in_shape, self.dtype, self.device)
-        return divergence(self._faces, velocity, self._mask)
+        fields = [
+            as_field(u, self.device) if isinstance(u, np.ndarray) else u for u in velocity
+        ]
+        check_velocity(fields, self.in_shape, self.dtype, self.device)
+        found = divergence(self._faces, fields, self._mask)
+        if all(isinstance(u, np.ndarray) for u in velocity):
+            return found.detach().cpu().numpy()
+        return found
 
-    def gradient(self, p: Num[Tensor, "*fields"]) -> tuple[Float[Tensor, "..."], ...]:
+    def gradient(self, p: ArrayLike) -> tuple[Any, ...]:
         """κ_f times the difference quotient of p on open faces, zero on others.
 
         With it ``A @ p == -A.divergence(A.gradient(p))`` to rounding on any geometry.
 
+        Args:
+            p: Tensor or NumPy array (*batch, *space).
+
         Returns:
-            One field per axis, with one face more than cells along it.
+            One field per axis, of the kind of p, with one face more than cells along it.
 
         Raises:
             ValueError: If the shape differs.
             TypeError: If dtype or device differ from the operator's.
         """
+        if isinstance(p, np.ndarray):
+            faces = self.gradient(as_field(p, self.device))
+            return tuple(face.detach().cpu().numpy() for face in faces)
         self._check_field("gradient", p, self.in_shape)
         return gradient(self._faces, self._expanded(p) * self._mask)
 

@@ -67,12 +67,16 @@ class Faces:
     def beside_air(self) -> Tensor:
         """Fluid cells with an open face to air."""
         found = torch.zeros_like(self.fluid)
-        for axis, opened, (low, high) in zip(
-            self.axes, self.open_faces(), self.pairs(self.flags == AIR), strict=True
+        pairs = self.pairs(self.flags == AIR)
+        for axis, inner, (low, high) in zip(
+            self.axes, self._inner_fractions(), pairs, strict=True
         ):
-            size = opened.shape[axis]
-            found.narrow(axis, 0, size).logical_or_(opened & high)
-            found.narrow(axis, 1, size).logical_or_(opened & low)
+            size = low.shape[axis]
+            above, below = (
+                (high, low) if inner is None else (high & (inner > 0), low & (inner > 0))
+            )
+            found.narrow(axis, 0, size).logical_or_(above)
+            found.narrow(axis, 1, size).logical_or_(below)
         return found & self.fluid
 
     @cached_property

@@ -222,7 +222,7 @@ def _diagnose(operator: LinearOperator, b: Tensor, solution: Solution[Tensor]) -
         if float(residual.norm()) <= FEW * rounding:
             return (
                 f"the residual left, {float(residual.norm() / b.norm()):.1e} of b, is what "
-                f"rounding x to {b.dtype} leaves of A x: no method gets much below, so loosen rtol"
+                f"rounding x to {b.dtype} leaves of A x: loosen rtol"
             )
     gain = float(operator.T.mv(residual).norm() / residual.norm())
     usual = float(operator.T.mv(b).norm() / b.norm())

@@ -6,7 +6,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 import torch
 
-from sciml.linalg.convert import as_field, as_operator, check_solver
+from sciml.linalg.convert import as_field, as_operator, check_finite, check_solver
 from sciml.linalg.solve import linear_solve
 from sciml.linalg.solvers.cg import CG
 from tests.linalg.systems import definite_matrix, random
@@ -87,3 +87,12 @@ def test_preconditioner_may_be_a_matrix(kind):
         as_operator(lambda r: r, "preconditioner")
     with pytest.raises(ValueError, match=r"finite entries in preconditioner, got 36 NaN"):
         as_operator(scipy.sparse.csr_array(A.numpy() * np.nan), "preconditioner")
+
+
+def test_finite_entries_may_add_up_to_infinity():
+    b = torch.tensor([3e38, 3e38, -3e38, 3e38], dtype=torch.float32)
+    check_finite("b", b)
+    check_finite("b", b.double() * 5e269)
+    b[2] = torch.inf
+    with pytest.raises(ValueError, match="finite entries in b, got 1 NaN or infinite"):
+        check_finite("b", b)

@@ -1,5 +1,8 @@
 """Pressure systems through `linear_solve`: what is chosen, projected, refused, reported."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,7 @@ from sciml.linalg.solvers.cg import CG
 from sciml.linalg.solvers.direct import LU, Cholesky
 from sciml.linalg.solvers.minres import MINRES
 from sciml.simulate.geometry import make_flags, right_hand_side, smooth_coefficients
-from sciml.solution import Status
+from sciml.solution import SolverError, Status
 from tests.linalg.operators import random
 
 DOUBLE = torch.float64
@@ -228,3 +231,55 @@ def test_complaints_about_placement():
         linear_solve(operator, b.to("meta"))
     with pytest.raises(TypeError, match=r"of an operator of|for an operator of torch.float64"):
         linear_solve(operator, b.float())
+
+
+def test_the_constant_of_a_start_costs_no_digits():
+    operator, b = system("random", (48, 33))
+    start = torch.full((48, 33), 1e9, dtype=DOUBLE)
+    solution = linear_solve(operator, b, rtol=1e-9, x0=start)
+    assert true_residual(operator, solution, b) <= 1e-9
+    assert solution.num_steps <= linear_solve(operator, b, rtol=1e-9).num_steps
+
+
+def test_the_limit_of_the_precision_is_named():
+    operator, b = system("random", (48, 33))
+    with pytest.raises(SolverError, match=r"rounding x to torch\.float64 leaves of A x"):
+        linear_solve(operator, b, rtol=1e-15)
+
+
+@pytest.mark.parametrize("what", ["flags", "coefficients", "face_fraction"])
+def test_geometry_that_is_changed_in_place_is_refused(what):
+    kappa = torch.ones(16, 12, dtype=DOUBLE)
+    fractions = [torch.ones(17, 12, dtype=DOUBLE), torch.ones(16, 13, dtype=DOUBLE)]
+    operator, b = system("random", (16, 12), coefficients=kappa, face_fraction=fractions)
+    preconditioner = CCMG(operator)
+    assert linear_solve(operator, b, preconditioner=preconditioner)
+    changed = {"flags": operator.flags, "coefficients": kappa, "face_fraction": fractions[0]}
+    changed[what][0, 0] = 1
+    for options in ({}, {"preconditioner": preconditioner}, {"solver": CG()}):
+        with pytest.raises(ValueError, match="changed in place since; make a new operator"):
+            linear_solve(operator, b, **options)
+    with pytest.raises(ValueError, match="changed in place"):
+        operator @ b
+
+
+def test_arrays_of_the_caller_may_change():
+    flags = make_flags("random", (16, 12), seed=SEED)
+    operator = PoissonOperator(flags)
+    before = operator.to_csr()
+    flags[:8] = 1
+    assert abs(operator.to_csr() - before).max() == 0
+    assert linear_solve(operator, operator.project(torch.randn(16, 12, dtype=DOUBLE)))
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_operators_are_copied_and_pickled_after_a_solve(with_weights):
+    options = {"coefficients": np.full((16, 12), 2.0)} if with_weights else {}
+    operator, b = system("random", (16, 12), **options)
+    expected = linear_solve(operator, b).value
+    for other in (pickle.loads(pickle.dumps(operator)), copy.deepcopy(operator)):
+        torch.testing.assert_close(linear_solve(other, b).value, expected)
+        other.flags[0, 0] = 1
+        with pytest.raises(ValueError, match="changed in place"):
+            other @ b
+    assert linear_solve(operator, b)

@@ -32,8 +32,9 @@ class DCDM(LinearSolver):
 
     Where the direction is zero, a null vector or not finite, or the residual stops falling, the
     iterate is kept, and CG takes over with the multigrid preconditioner (Jacobi where the
-    operator is no `PoissonOperator`, or not on the CPU; none where its diagonal has zeros). As the A-norm of the error never
-    grows, nothing is lost; ``stats["fallback"]`` says that it happened, and why.
+    operator is no `PoissonOperator`, or not on the CPU; none where its diagonal has zeros). As
+    the A-norm of the error never grows, nothing is lost; ``stats["fallback"]`` says that it
+    happened, and why.
 
     Args:
         direction: The net, as `sciml.load` gives it or bare; or any map of residuals, linear or

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 from numpy.typing import NDArray
 
-from sciml.linalg.preconditioners.multigrid.edges import merge_edges
+from sciml.linalg.preconditioners.multigrid.edges import merge_edges, merge_links
 from sciml.linalg.preconditioners.multigrid.graph import (
     EdgeList,
     GraphLevel,
@@ -57,6 +57,7 @@ class BlockCoarsening:
         self.num_nodes = int(ends[-1]) if ends.size else 0
         self.num_red = int(ends[red_blocks.size - 1]) if red_blocks.size else 0
         self.split = num > 1
+        self.has_split = bool(self.split.any())
         self.block_of_node = used
         if self.num_nodes > used.size:
             self.block_of_node = np.repeat(used, counts)
@@ -64,9 +65,8 @@ class BlockCoarsening:
     def level(self) -> GraphLevel:
         """The graph of the coarse nodes."""
         edges = tuple(self._edges(axis) for axis in range(self.fluid.ndim))
-        coordinates = np.unravel_index(self.block_of_node, self.blocks)
         level = GraphLevel(
-            block=np.stack(coordinates).astype(np.int32),
+            block=_coordinates(self.block_of_node, self.blocks),
             num_red=self.num_red,
             edges=edges,
             inner=empty_edges(),
@@ -82,7 +82,7 @@ class BlockCoarsening:
         `num_nodes` where that is not fluid; corners are numbered as in `piece_tables`.
         """
         node = self.start.reshape(self.blocks)
-        if self.split.any():
+        if self.has_split:
             node = node + self.tables.piece[number][self.code]
         return np.where(self.cells[number], node, np.int32(self.num_nodes))
 
@@ -95,14 +95,16 @@ class BlockCoarsening:
         area = open_faces[0].view(np.uint8).copy()
         for face in open_faces[1:]:
             area += face.view(np.uint8)
-        touched = self.split[before] | self.split[after]
-        plain = np.where(touched, np.uint8(0), area)
-        chosen = np.flatnonzero(plain)
         lower, upper = start[before].reshape(-1), start[after].reshape(-1)
-        whole = EdgeList(lower[chosen], upper[chosen], 0.5 * plain.reshape(-1)[chosen])
-        irregular = np.flatnonzero(touched & (area > 0))
-        if irregular.size == 0:
+        is_open = area > 0
+        touched = (self.split[before] | self.split[after]) & is_open if self.has_split else None
+        chosen = np.flatnonzero(is_open if touched is None else is_open & ~touched)
+        whole = EdgeList(
+            lower.take(chosen), upper.take(chosen), 0.5 * area.reshape(-1).take(chosen)
+        )
+        if touched is None:
             return whole
+        irregular = np.flatnonzero(touched)
         lower, upper = lower[irregular], upper[irregular]
         code = [self.code[side].reshape(-1)[irregular] for side in (before, after)]
         ends = []
@@ -130,20 +132,16 @@ class BlockCoarsening:
 
     def _links(self) -> LinkList:
         """Links to air: one for each node and plane of air cells, as strong as their number."""
-        node, axis, plane = [], [], []
-        if self.air.any():
-            for k in range(self.fluid.ndim):
-                for step in (-1, 1):
-                    cell = _next_to(self.fluid, self.air, k, step)
-                    node.append(self._node_of_cells(cell))
-                    axis.append(np.full(cell.shape[1], k, np.int8))
-                    plane.append(cell[k] + step)
-        if not node:
+        if not self.air.any():
             empty = np.empty(0, np.int32)
             return LinkList(empty, empty.astype(np.int8), np.empty(0), np.empty(0))
-        return _merge_planes(*(np.concatenate(column) for column in (node, axis, plane)))
+        found = [_beside_air(self.fluid, self.air, k) for k in range(self.fluid.ndim)]
+        cell, plane = (np.concatenate(column, axis=-1) for column in zip(*found, strict=True))
+        axis = np.repeat(np.arange(len(found), dtype=np.int8), [p.size for _, p in found])
+        node = self._node_of_cells(cell)
+        return merge_links(LinkList(node, axis, plane.astype(np.float64), np.ones(node.size)))
 
-    def _node_of_cells(self, cell: NDArray[np.intp]) -> NDArray[np.int32]:
+    def _node_of_cells(self, cell: NDArray[np.int32]) -> NDArray[np.int32]:
         """The coarse nodes of fluid cells with the coordinates given."""
         block = np.ravel_multi_index(tuple(cell >> 1), self.blocks)
         powers = 1 << np.arange(len(cell))[::-1]
@@ -157,7 +155,7 @@ class BlockCoarsening:
         block = self.block_of_node
         code = self.code.reshape(-1)[block]
         place = code.astype(np.intp)
-        if self.split.any():
+        if self.has_split:
             num_codes = self.tables.piece.shape[1]
             place += (np.arange(self.num_nodes) - self.start[block]) * num_codes
         volume = self.tables.volume.take(place)
@@ -199,28 +197,30 @@ def _neighbouring(dimension: int, axis: int) -> tuple[tuple[slice, ...], tuple[s
     return tuple(before), tuple(after)
 
 
-def _next_to(
-    fluid: NDArray[np.bool_], air: NDArray[np.bool_], axis: int, step: int
-) -> NDArray[np.intp]:
-    """Coordinates (dimension, n) of fluid cells with air one step along an axis."""
+def _beside_air(
+    fluid: NDArray[np.bool_], air: NDArray[np.bool_], axis: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Faces across an axis between fluid and air.
+
+    Returns:
+        Coordinates (dimension, n) of the fluid cells, and that of the air cells on the axis.
+    """
     head, tail = _neighbouring(fluid.ndim, axis)
-    here, there = (head, tail) if step == 1 else (tail, head)
-    beside = fluid[here] & air[there]
-    cell = np.stack(np.unravel_index(np.flatnonzero(beside), beside.shape))
-    if step == -1:
-        cell[axis] += 1
-    return cell
+    upward = fluid[head] & air[tail]
+    face = np.flatnonzero(upward | (air[head] & fluid[tail]))
+    cell = _coordinates(face, upward.shape)
+    is_upward = upward.reshape(-1).take(face)
+    plane = cell[axis] + is_upward
+    cell[axis] += ~is_upward
+    return cell, plane
 
 
-def _merge_planes(
-    node: NDArray[np.int32], axis: NDArray[np.int8], plane: NDArray[np.intp]
-) -> LinkList:
-    order = np.lexsort((plane, axis, node))
-    node, axis, plane = node[order], axis[order], plane[order]
-    fresh = np.ones(node.size, bool)
-    fresh[1:] = (np.diff(node) != 0) | (np.diff(axis) != 0) | (np.diff(plane) != 0)
-    start = np.flatnonzero(fresh)
-    count = np.diff(start, append=node.size)
-    return LinkList(
-        node[start], axis[start], plane[start].astype(np.float64), count.astype(np.float64)
-    )
+def _coordinates(flat: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Coordinates (dimension, n) of flat indices, several times as fast as by NumPy's own."""
+    rest = flat.astype(np.int32)
+    coordinates = np.empty((len(shape), rest.size), np.int32)
+    for k in range(len(shape) - 1, -1, -1):
+        above = rest // np.int32(shape[k])
+        coordinates[k] = rest - above * np.int32(shape[k])
+        rest = above
+    return coordinates

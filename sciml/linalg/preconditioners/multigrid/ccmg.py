@@ -1,6 +1,6 @@
 """CCMG, the multigrid preconditioner of pressure systems."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -43,7 +43,9 @@ class CCMG(FixedPreconditioner):
             so many cycles that its import pays. Results differ by rounding.
 
     Raises:
-        ValueError: If the operator has several geometries.
+        ValueError: If the operator has several geometries, or the cycle or its precision is
+            unknown.
+        TypeError: If the operator is no `PoissonOperator`.
         ImportError: If numba is asked for and not installed.
 
     Source: Dick, Rogowsky and Westermann, IEEE Trans. Vis. Comput. Graph. 22 (2016), 2480 (one
@@ -60,18 +62,30 @@ class CCMG(FixedPreconditioner):
         dtype: torch.dtype | None = None,
         compiled: bool | None = None,
     ) -> None:
+        _check_pressure("CCMG", operator)
         check_geometry("CCMG", operator)
         dtype = cycle_dtype(operator) if dtype is None else dtype
         super().__init__(operator.in_shape, dtype=dtype, device=operator.device)
         self.operator, self.cycle, self.compiled = operator, cycle, compiled
         self.hierarchy: Hierarchy = hierarchy_of(operator, cycle, dtype, compiled)
 
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles make their own hierarchy: it holds a lock."""
+        return {name: value for name, value in self.__dict__.items() if name != "hierarchy"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.hierarchy = hierarchy_of(self.operator, self.cycle, self.dtype, self.compiled)
+
     def update(self, operator: PoissonOperator) -> None:
         """Take another operator of the same shape: geometry, spacing or coefficients changed.
 
         Raises:
-            ValueError: If the shape differs.
+            ValueError: If the shape differs, or there are several geometries.
+            TypeError: If it is no `PoissonOperator`.
         """
+        _check_pressure("CCMG.update", operator)
         if operator.in_shape != self.in_shape:
             raise ValueError(
                 f"CCMG.update: expected an operator on fields {self.in_shape}, got "
@@ -105,3 +119,11 @@ class CCMG(FixedPreconditioner):
                 hierarchy.precondition(field, field)
         z = hierarchy.layout.unpack(rows)
         return (z / hierarchy.unit).reshape(*x.shape[: x.ndim - axes], *self.in_shape)
+
+
+def _check_pressure(function: str, operator: LinearOperator) -> None:
+    if not isinstance(operator, PoissonOperator):
+        raise TypeError(
+            f"{function}: expected a PoissonOperator, got {type(operator).__name__}; use "
+            "AlgebraicMultigrid for other operators"
+        )

@@ -23,13 +23,13 @@ from sciml.linalg.preconditioners.multigrid.edges import (
     join_edges,
     merge_by_sorting,
     merge_edges,
+    merge_links,
     move_edges,
     select_edges,
 )
 from sciml.linalg.preconditioners.multigrid.graph import (
     EdgeList,
     GraphLevel,
-    LinkList,
     empty_edges,
 )
 from sciml.linalg.preconditioners.multigrid.pieces import Pieces, find_pieces, flat_blocks
@@ -87,7 +87,7 @@ def coarsen(level: GraphLevel, rule: CoarseningRule = CONSTANT) -> GraphLevel:
         num_red=pieces.num_red,
         edges=edges,
         inner=inner,
-        links=_merge_links(level.links, pieces.aggregate),
+        links=merge_links(level.links._replace(node=pieces.aggregate.take(level.links.node))),
         width=tuple(w << halve for w, halve in zip(level.width, pieces.axes, strict=True)),
         aggregate=pieces.aggregate,
         finer=level,
@@ -186,17 +186,3 @@ def _merge_inner(edges: EdgeList, num_nodes: int) -> EdgeList:
     edges = select_edges(edges, edges.lower != edges.upper)
     ends = np.minimum(edges.lower, edges.upper), np.maximum(edges.lower, edges.upper)
     return merge_by_sorting(EdgeList(*ends, edges.weight), num_nodes)
-
-
-def _merge_links(links: LinkList, aggregate: NDArray[np.int32]) -> LinkList:
-    """Add up the strengths of links of the same node to the same plane of air cells."""
-    if links.node.size == 0:
-        return links
-    node = aggregate.take(links.node)
-    order = np.lexsort((links.plane, links.axis, node))
-    node, axis, plane = node[order], links.axis[order], links.plane[order]
-    fresh = np.ones(node.size, bool)
-    fresh[1:] = (np.diff(node) != 0) | (np.diff(axis) != 0) | (np.diff(plane) != 0)
-    start = np.flatnonzero(fresh)
-    total = np.add.reduceat(links.strength[order], start)
-    return LinkList(node[start], axis[start], plane[start], total)

@@ -1,11 +1,11 @@
-"""Lists of edges: choosing, joining and merging them."""
+"""Lists of edges and links: choosing, joining and merging them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.linalg.preconditioners.multigrid.graph import EdgeList, sum_by_node
+from sciml.linalg.preconditioners.multigrid.graph import EdgeList, LinkList, sum_by_node
 
 
 def select_edges(edges: EdgeList, chosen: NDArray[np.bool_]) -> EdgeList:
@@ -55,3 +55,19 @@ def merge_by_sorting(edges: EdgeList, num_nodes: int) -> EdgeList:
     total = np.add.reduceat(edges.weight[order], start)
     lower, upper = np.divmod(key[start], num_nodes)
     return EdgeList(lower.astype(np.int32), upper.astype(np.int32), total)
+
+
+def merge_links(links: LinkList) -> LinkList:
+    """Add up the strengths of links of the same node to the same plane of air cells."""
+    if links.node.size == 0:
+        return links
+    num_planes = int(links.plane.max()) + 1
+    key = links.node.astype(np.int64) * (int(links.axis.max()) + 1) + links.axis
+    key = key * num_planes + links.plane.astype(np.int64)
+    order = np.argsort(key, kind="stable")
+    start = np.flatnonzero(np.diff(key.take(order), prepend=-1))
+    total = np.add.reduceat(links.strength.take(order), start)
+    place = order.take(start)
+    return LinkList(
+        links.node.take(place), links.axis.take(place), links.plane.take(place), total
+    )

@@ -1,5 +1,6 @@
 """The levels of CCMG for one pressure operator, ready to run."""
 
+import math
 import threading
 import time
 from functools import cached_property
@@ -20,12 +21,15 @@ from sciml.linalg.preconditioners.multigrid.packed import PackedPoisson
 from sciml.linalg.preconditioners.multigrid.start import uniform_start, weighted_start
 from sciml.linalg.preconditioners.multigrid.which import choose_kernels, cycles_run
 
-COARSEST = 280
-"""Nodes up to which a level is solved by its inverse, which takes a millisecond there: as much
-as ten cycles save by having one level less."""
+COARSEST = 340
+"""Nodes up to which a level is solved by the inverse of half of it, which takes half a
+millisecond there: less than ten cycles save by having one level less."""
 
 LARGEST_CONTRAST = 1e4
 """Between cells, in float32, whose rounding error is 1e-7 of the stiffest."""
+
+SAFE_EXPONENT = 40
+"""Weights up to 2^40, and down to 2^-40, leave room in float32 for sums and small ones."""
 
 MOST_LEVELS = 64
 """More than any grid has that fits into memory, even if axes are coarsened one by one."""
@@ -68,8 +72,8 @@ class Hierarchy:
         uniform = operator.is_uniform
         levels = uniform_start if uniform else weighted_start
         with torch.no_grad():
-            start = levels(operator, self.layout, dtype, self.kernels)
-        self.unit = operator.spacing[0] ** -2 if uniform else 1.0
+            self.unit, scaled = _in_units(operator)
+            start = levels(scaled, self.layout, dtype, self.kernels)
         self.packed = PackedPoisson(
             self.layout,
             start.diagonal,
@@ -143,8 +147,16 @@ def hierarchy_of(
         cycle: As in `Hierarchy`.
         dtype: Of the cycle; `cycle_dtype` by default.
         compiled: As in `choose_kernels`.
+
+    Raises:
+        ValueError: If `cycle` or `dtype` is unknown.
     """
     dtype = cycle_dtype(operator) if dtype is None else dtype
+    if cycle not in ("V", "W") or dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f'CCMG: expected cycle "V" or "W" in torch.float32 or torch.float64, got {cycle!r} '
+            f"in {dtype}; leave them out for the defaults"
+        )
     digest = operator.fingerprint if operator.tensors else ""
     key = ("ccmg", cycle, dtype, digest)
     with _building:
@@ -187,6 +199,24 @@ def fluid_window(fluid: Bool[np.ndarray, "*shape"]) -> tuple[slice, ...]:
         first = max(0, int(occupied[0]) - 1)
         window.append(slice(first - first % 2, min(size, int(occupied[-1]) + 2)))
     return tuple(window)
+
+
+def _in_units(operator: PoissonOperator) -> tuple[float, PoissonOperator]:
+    """A number and the operator over it, with weights that float32 holds."""
+    if operator.is_uniform:  # whose levels count open faces
+        return operator.spacing[0] ** -2, operator
+    exponent = math.frexp(float(operator.diagonal().max()))[1]
+    if abs(exponent) <= SAFE_EXPONENT:
+        return 1.0, operator
+    half = exponent // 2
+    scaled = PoissonOperator(
+        operator.flags,
+        [width * 2.0**half for width in operator.spacing],
+        face_fraction=operator.face_fraction,
+        coefficients=operator.coefficients,
+        dtype=torch.float64,
+    )
+    return 4.0**half, scaled
 
 
 def _is_coarsest(graph: GraphLevel) -> bool:

@@ -53,7 +53,8 @@ class PackedPoisson(LinearOperator):
         if weights is None:
             self._negative = -unit * (self._diagonal > 0).to(dtype)
         else:
-            self._weights = [[w.to(device, dtype) for w in row] for row in weights]
+            own = [[w if unit == 1 else unit * w for w in row] for row in weights]
+            self._weights = [[w.to(device, dtype) for w in row] for row in own]
 
     @property
     def num_bytes(self) -> int:

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from sciml.linalg.preconditioners.multigrid.edges import join_edges, move_edges, select_edges
 from sciml.linalg.preconditioners.multigrid.graph import EdgeList, GraphLevel, sum_by_node
@@ -104,8 +102,8 @@ def _within_blocks(
     within = []
     for line, edge, halve in zip(level.block, level.edges, axes, strict=True):
         # the first of two blocks is even; edges along an axis that stays leave their block
-        lower = line.take(edge.lower) if halve else np.ones(edge.lower.size, np.int32)
-        within.append((lower & 1) == 0)
+        is_first = (line & 1) == 0 if halve else np.zeros(line.size, np.bool_)
+        within.append(is_first.take(edge.lower))
     return (*within, np.ones(level.inner.lower.size, np.bool_))
 
 
@@ -149,16 +147,25 @@ def connected_pieces(
 
 
 def _rename(name: NDArray[np.int32], one: NDArray[np.int32], other: NDArray[np.int32]) -> None:
-    """Give all names that pairs connect, directly or not, the same."""
-    names, place = np.unique(np.concatenate([one, other]), return_inverse=True)
-    rows, columns = place[: one.size], place[one.size :]
-    graph = sparse.coo_matrix((np.ones(one.size), (rows, columns)), (names.size, names.size))
-    count, label = connected_components(graph.tocsr(), directed=False)
-    leader = np.empty(count, np.int32)
-    leader[label] = names
-    new_name = np.arange(name.size, dtype=np.int32)
-    new_name[names] = leader[label]
-    name[:] = new_name.take(name)
+    """Give all names that pairs connect, directly or not, the same: the largest of them.
+
+    Of each pair that differs the smaller name takes the larger one as its leader. Only names
+    without a leader are given one, and each pass does so for at least one of them.
+    """
+    leader = np.arange(name.size, dtype=np.int32)
+    while one.size:
+        low = np.minimum(one, other)
+        leader[low] = np.maximum(one, other)
+        ahead = leader.take(leader.take(low))
+        while not np.array_equal(ahead, leader.take(low)):
+            leader[low] = ahead
+            ahead = leader.take(ahead)
+        one, other = leader.take(one), leader.take(other)
+        apart = np.flatnonzero(one != other)
+        one, other = one.take(apart), other.take(apart)
+    ahead = leader.take(name)
+    while not np.array_equal(ahead, name):
+        name[:], ahead = ahead, leader.take(ahead)
 
 
 def flat_blocks(block: NDArray[np.int32]) -> NDArray[np.int64]:

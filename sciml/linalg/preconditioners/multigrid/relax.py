@@ -4,18 +4,13 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.linalg import lapack
-from scipy.sparse.csgraph import connected_components
 
+from sciml.linalg.preconditioners.multigrid.dense import inverse, reciprocal, schur_complement
 from sciml.linalg.preconditioners.multigrid.graph import CompressedRows, GraphLevel
 from sciml.linalg.preconditioners.multigrid.kernels import Kernels, Matrix, Values
 from sciml.linalg.preconditioners.multigrid.steps import Steps
 
 Floats = NDArray[np.floating]
-
-SINGULAR = 1e-10
-"""A component with less of its diagonal sum than this in links to air counts as having none."""
 
 MOST_DENSE = 1000
 """Nodes up to which the last level is solved by its inverse, 4 MB in float32."""
@@ -56,8 +51,12 @@ class CoarseLevel:
         within = (blocks.red_red, blocks.black_black)
         parts = (slice(0, red), slice(red, n))
         over = [inverse[part] for part in parts]
-        self._across = [self._over(across[c], over[c], over[1 - c].size) for c in (0, 1)]
-        self._within = [self._over(within[c], over[c], over[c].size) for c in (0, 1)]
+        self._across = [
+            over_diagonal(kernels, across[c], over[c], over[1 - c].size) for c in (0, 1)
+        ]
+        self._within = [
+            over_diagonal(kernels, within[c], over[c], over[c].size) for c in (0, 1)
+        ]
         self._is_bipartite = all(matrix is None for matrix in within)
         stop = red if self._is_bipartite else n  # where there is a residual to hand on
         self._factor = kernels.place(graph.diagonal[:stop].astype(dtype))
@@ -123,26 +122,27 @@ class CoarseLevel:
         products = [(matrix, field) for matrix, field in pairs if matrix is not None]
         return self.kernels.rows(out, scaled, products)
 
-    def _over(
-        self, matrix: CompressedRows | None, inverse: Floats, num_columns: int
-    ) -> Matrix | None:
-        """A matrix with its rows over the diagonal; None for no matrix or one of zeros."""
-        if matrix is None or matrix.data.size == 0:
-            return None
-        data = matrix.data * np.repeat(inverse, np.diff(matrix.indptr))
-        rows = CompressedRows(matrix.indptr, matrix.indices, data)
-        return self.kernels.matrix(rows, num_columns)
+
+def over_diagonal(
+    kernels: Kernels, matrix: CompressedRows | None, inverse: Floats, num_columns: int
+) -> Matrix | None:
+    """A matrix with its rows over the diagonal; None for no matrix or one of zeros."""
+    if matrix is None or matrix.data.size == 0:
+        return None
+    data = np.repeat(inverse, np.diff(matrix.indptr))
+    data *= matrix.data
+    return kernels.matrix(CompressedRows(matrix.indptr, matrix.indices, data), num_columns)
 
 
 @final
 class CoarsestLevel:
-    """The last level: solved by its dense inverse.
+    """The last level: solved exactly.
 
-    A component without a link to air has a constant null vector; the matrix gets a multiple of
-    v vᵀ on it, v the cells in each node. What comes out for a consistent right-hand side then
-    is the solution without a mean.
-    A graph that stayed large, of many pockets or of pieces that strength keeps apart, is
-    relaxed instead; for nodes without edges that is exact as well.
+    Red nodes that share no edges are eliminated, which halves the matrix to be inverted; what
+    is left is solved by its dense inverse. On components without a link to air the solution for
+    a consistent right-hand side has no mean over the nodes left. A graph that stayed large, of
+    many pockets or of pieces that strength keeps apart, is relaxed instead; for nodes without
+    edges that is exact as well.
 
     Args:
         graph: The level.
@@ -166,8 +166,24 @@ class CoarsestLevel:
         self.r_and_rest, self.x_and_rest = (
             kernels.place(np.zeros(n + 1, dtype)) for _ in range(2)
         )
-        inverse = kernels.place(_inverse(regularised_matrix(graph)).astype(dtype))
-        self.steps = kernels.solve(self.x_and_rest[:n], inverse, self.r_and_rest[:n])
+        blocks = graph.color_blocks(dtype)
+        is_bipartite = blocks.red_red is None and blocks.black_black is None
+        start = graph.num_red if is_bipartite and graph.num_edges > 0 else 0
+        dense = kernels.place(inverse(schur_complement(graph, start), dtype))
+        x, r = self.x_and_rest[start:n], self.r_and_rest[start:n]
+        if start == 0:
+            self.steps = kernels.solve(x, dense, r)
+            return
+        over = reciprocal(graph.diagonal[:start]).astype(dtype)
+        scaled, right = (kernels.place(np.zeros(k, dtype)) for k in (start, n - start))
+        down = kernels.matrix(blocks.black_red, start)
+        up = over_diagonal(kernels, blocks.red_black, over, n - start)
+        self.steps = [
+            *kernels.multiply(scaled, self.r_and_rest[:start], kernels.place(over)),
+            *kernels.rows(right, r, [(down, scaled)]),
+            *kernels.solve(x, dense, right),
+            *kernels.rows(self.x_and_rest[:start], scaled, [(up, x)]),
+        ]
 
 
 def parents(level: GraphLevel) -> NDArray[np.int32]:
@@ -182,32 +198,3 @@ def parents(level: GraphLevel) -> NDArray[np.int32]:
             "aggregates; make it by coarsen"
         )
     return level.aggregate
-
-
-def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverse of a positive definite matrix; pseudo-inverse should rounding have hurt it."""
-    factor, failed = lapack.dpotrf(matrix, lower=1)
-    if failed:
-        return np.asarray(np.linalg.pinv(matrix, hermitian=True), np.float64)
-    lower = np.tril(lapack.dpotri(factor, lower=1, overwrite_c=1)[0])
-    inverse: NDArray[np.float64] = lower + np.tril(lower, -1).T
-    return inverse
-
-
-def regularised_matrix(level: GraphLevel) -> NDArray[np.float64]:
-    """The dense operator of a graph, made definite on components without links to air."""
-    n = level.num_nodes
-    matrix = np.zeros((n, n))
-    for edge in (*level.edges, level.inner):
-        np.subtract.at(matrix, (edge.lower, edge.upper), edge.weight)
-    matrix += matrix.T
-    count, label = connected_components(sparse.csr_matrix(matrix), directed=False)
-    np.fill_diagonal(matrix, level.diagonal)
-    diagonal = np.bincount(label, level.diagonal, count)
-    is_singular = np.bincount(label, level.dirichlet, count) <= SINGULAR * diagonal
-    # constants are weighed by the cells they stand for: what comes out then has no mean on them
-    weight = level.volume / np.bincount(label, level.volume**2, count)[label] ** 0.5
-    shift = np.where(diagonal > 0, diagonal / np.bincount(label, minlength=count), 1.0)
-    shift[~is_singular] = 0.0
-    matrix += np.where(label[:, None] == label, shift[label] * np.outer(weight, weight), 0.0)
-    return matrix

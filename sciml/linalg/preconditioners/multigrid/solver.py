@@ -147,7 +147,8 @@ class PackedCycle(FixedPreconditioner):
 
 def _scale(b: Tensor, num_axes: int) -> Tensor | None:
     """Powers of two that bring right-hand sides to about one; None where none is needed."""
-    largest = torch.linalg.vector_norm(b, torch.inf, dim=tuple(range(-num_axes, 0)))
+    axes = tuple(range(-num_axes, 0))
+    largest = torch.maximum(b.amax(axes), -b.amin(axes))  # torch's infinity norm takes longer
     safe = (largest == 0) | ((largest > 2.0**-SAFE_EXPONENT) & (largest < 2.0**SAFE_EXPONENT))
     if bool(safe.all()):
         return None

@@ -6,11 +6,11 @@ import torch
 from numpy.typing import NDArray
 
 from sciml.linalg.poisson import PoissonOperator
+from sciml.linalg.preconditioners.multigrid.dense import definite_shift
 from sciml.linalg.preconditioners.multigrid.graph import GraphLevel
 from sciml.linalg.preconditioners.multigrid.hierarchy import Hierarchy
 from sciml.linalg.preconditioners.multigrid.kernels import HostKernels, Kernels
 from sciml.linalg.preconditioners.multigrid.kernels_torch import TorchKernels
-from sciml.linalg.preconditioners.multigrid.relax import regularised_matrix
 from sciml.simulate.geometry import make_flags, smooth_coefficients
 
 SEED = 61_803_399
@@ -42,7 +42,17 @@ class DenseCycle:
         parents += [graph.aggregate for graph in hierarchy.graphs[1:]]
         self.transfers = [np.eye(parent.max() + 1)[parent] for parent in parents]
         self.masks = [[colour == 0, colour == 1] for colour in colours]
-        self.coarsest = np.linalg.inv(regularised_matrix(hierarchy.graphs[-1]))
+        self.coarsest = np.linalg.inv(self.definite(hierarchy.graphs[-1]))
+
+    def definite(self, graph: GraphLevel) -> Dense:
+        """The last matrix, with what fixes the constants of components without air."""
+        matrix, red = dense(graph), np.arange(graph.num_nodes) < graph.num_red
+        is_bipartite = not (matrix[np.ix_(red, red)] - np.diag(graph.diagonal[red])).any()
+        is_bipartite &= not (matrix[np.ix_(~red, ~red)] - np.diag(graph.diagonal[~red])).any()
+        start = graph.num_red if is_bipartite and graph.num_edges else 0
+        vector, label = definite_shift(graph, start)
+        matrix += np.where(label[:, None] == label, np.outer(vector, vector), 0.0)
+        return matrix + np.diag(matrix.diagonal() == 0)
 
     def first_parents(self, hierarchy: Hierarchy, fluid: NDArray[np.bool_]) -> NDArray[np.intp]:
         """The level-1 node of each cell: of each red one as the cycle has it, and of a black

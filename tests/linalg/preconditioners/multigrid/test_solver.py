@@ -230,14 +230,14 @@ def refuse(*arguments: object, **options: object) -> None:
 
 
 def test_takes_the_hierarchy_of_a_preconditioner() -> None:
-    operator = pressure("thin", (64, 64))
+    operator = pressure("thin", (128, 128))
     inverse = CCMG(operator, cycle="V")
     solution = MultigridCG().solve(operator, load(operator), preconditioner=inverse)
     assert solution.stats["preconditioner"] == "CCMG"
     assert solution.num_steps > MultigridCG().solve(operator, load(operator)).num_steps
     with pytest.raises(ValueError, match="expected no preconditioner but a CCMG, got Jacobi"):
         MultigridCG().solve(operator, load(operator), preconditioner=Jacobi(operator))
-    other = pressure("thin", (64, 64), SEED + 4)
+    other = pressure("thin", (128, 128), SEED + 4)
     with pytest.raises(ValueError, match="other geometry or coefficients; call update"):
         MultigridCG().solve(other, load(other), preconditioner=inverse)
 
