@@ -1,9 +1,7 @@
 """The command line: what it refuses, what it accepts, and what a run leaves behind."""
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,28 +16,7 @@ from sciml import cli
 MODELS = ("fno", "lsm", "neuralop_fno", "persistence")
 TINY = ("scale=smoke",)
 
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in an empty folder; Hydra's loggers and global state are put back."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SCIML_DATA", raising=False)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers, root.level = handlers, level
-    GlobalHydra.instance().clear()
-
-
-@pytest.fixture
-def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def run(*arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        cli.main()
-
-    return run
+pytestmark = pytest.mark.usefixtures("isolated")
 
 
 def metrics_of(folder: str) -> dict[str, float]:

@@ -1,16 +1,13 @@
 """The command line's `solve` task: what it leaves behind and what it refuses."""
 
 import json
-import logging
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
 from sciml import cli
@@ -30,27 +27,7 @@ PROBLEMS = (
 SOLVERS = ("chebyshev", "gp_hm")
 SLOW_WAVE = ("dataset=poisson_1d", "dataset.parameters.frequencies=[9.5]")
 
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in an empty folder; Hydra's loggers and global state are put back."""
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers, root.level = handlers, level
-    GlobalHydra.instance().clear()
-
-
-@pytest.fixture
-def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def run(*arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        cli.main()
-
-    return run
+pytestmark = pytest.mark.usefixtures("isolated")
 
 
 @pytest.mark.parametrize("model", SOLVERS)

@@ -1,12 +1,11 @@
 """Training data that are drawn on the fly: no file, no epoch repeats a sample."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NoReturn, final
 
-import torch
 from typing_extensions import override
 
+from sciml.data.epochs import EpochLoader
 from sciml.data.plan import Plan
 from sciml.data.training_data import TrainingData
 from sciml.simulate.sampler import Sampler
@@ -14,7 +13,7 @@ from sciml.spec import Batch, DatasetSpec
 
 
 @final
-class DrawnLoader:
+class DrawnLoader(EpochLoader):
     """Batches of consecutive samples of a series.
 
     Sample i of epoch e has number e · num_samples + i, so that the order is a function of the
@@ -58,44 +57,13 @@ class DrawnLoader:
                 f"{num_samples} samples in batches of {batch_size}; take multiples of "
                 f"{world_size}"
             )
+        super().__init__(num_samples, batch_size)
         self.sampler = sampler
         self.seed = seed
-        self.batch_size = batch_size
-        self.num_samples = num_samples
         self.repeated = repeated
         self.rank, self.world_size = rank, world_size
-        self.device: torch.device | None = None
-        self._epoch, self._position = 0, 0
 
-    def __len__(self) -> int:
-        """Batches of one epoch."""
-        return math.ceil(self.num_samples / self.batch_size)
-
-    def to(self, device: torch.device | None) -> "DrawnLoader":
-        """Hand batches out on a device; None for host memory.
-
-        Returns:
-            This loader.
-        """
-        self.device = device
-        return self
-
-    def set_epoch(self, epoch: int, position: int = 0) -> None:
-        """Let the next pass be this epoch, from this batch on; later passes follow on it.
-
-        Raises:
-            ValueError: If `epoch` is negative or `position` is not within the epoch.
-        """
-        if epoch < 0 or not 0 <= position <= len(self):
-            raise ValueError(
-                f"DrawnLoader.set_epoch: expected epoch >= 0 and position of 0 to {len(self)}, "
-                f"got {epoch} and {position}; the run was made with another size of the epoch "
-                "or the batches"
-            )
-        self._epoch, self._position = (
-            (epoch, position) if position < len(self) else (epoch + 1, 0)
-        )
-
+    @override
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the epoch that was set; the next pass is the epoch after it."""
         epoch, first = self._epoch, self._position

@@ -1,24 +1,24 @@
 """Batches in a reproducible order, read ahead by one thread."""
 
 import functools
-import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from sciml.data.dataset import WindowedDataset
 from sciml.data.device import Copy, DeviceCopies
 from sciml.data.draws import Draw
+from sciml.data.epochs import EpochLoader
 from sciml.spec import Batch
 
 
 @final
-class BatchLoader:
+class BatchLoader(EpochLoader):
     """Iterates over a data set in batches; each pass is one epoch.
 
     The order is a function of seed and epoch alone, so that a run resumes anywhere with
@@ -67,62 +67,30 @@ class BatchLoader:
                 f"BatchLoader: expected a batch_size divisible by {world_size} processes, got "
                 f"{batch_size}; take a multiple of {world_size}"
             )
+        whole, rest = divmod(len(dataset), batch_size)
+        last = 0 if drop_last else rest - rest % world_size
+        super().__init__(whole * batch_size + last, batch_size)
+        if not self.num_samples:
+            raise ValueError(
+                f"BatchLoader: expected at least {batch_size if drop_last else world_size} "
+                f"samples, got {len(dataset)}; lower batch_size or world_size"
+            )
         self.dataset = dataset
-        self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self.prefetch = prefetch
-        self.device: torch.device | None = None
-        whole, rest = divmod(len(dataset), batch_size)
-        last = 0 if drop_last else rest - rest % world_size
-        self._num_samples = whole * batch_size + last
-        if not self._num_samples:
-            raise ValueError(
-                f"BatchLoader: expected at least {batch_size if drop_last else world_size} "
-                f"samples, got {len(dataset)}; lower batch_size or world_size"
-            )
-        self._epoch = 0
-        self._position = 0
         self._started = False
-
-    def __len__(self) -> int:
-        """Batches of one epoch."""
-        return math.ceil(self._num_samples / self.batch_size)
 
     @property
     def epoch(self) -> int:
         """The epoch under way, or the next one between two passes."""
         return self._epoch
 
-    def to(self, device: torch.device | None) -> "BatchLoader":
-        """Hand batches out on a device, copied there by the thread that reads ahead.
-
-        Args:
-            device: Where batches are wanted; None for host memory, as without this call.
-
-        Returns:
-            This loader.
-        """
-        self.device = device
-        return self
-
+    @override
     def set_epoch(self, epoch: int, position: int = 0) -> None:
-        """Let the next pass be this epoch, from this batch on; later passes follow on it.
-
-        Raises:
-            ValueError: If `epoch` is negative or `position` is not within the epoch.
-        """
-        if epoch < 0 or not 0 <= position <= len(self):
-            raise ValueError(
-                f"BatchLoader.set_epoch: expected epoch >= 0 and position of 0 to {len(self)}, "
-                f"got {epoch} and {position}; the run was made with other data or another "
-                "batch size"
-            )
-        self._epoch, self._position = (
-            (epoch, position) if position < len(self) else (epoch + 1, 0)
-        )
+        super().set_epoch(epoch, position)
         self._started = False
 
     def state_dict(self) -> dict[str, int]:
@@ -136,11 +104,12 @@ class BatchLoader:
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Sample numbers of an epoch in the order of all ranks' batches."""
         if not self.shuffle:
-            return np.arange(self._num_samples, dtype=np.int64)
+            return np.arange(self.num_samples, dtype=np.int64)
         # Philox is counter-based: neighbouring epochs are as independent as distant ones
         bits = np.random.Philox(np.random.SeedSequence([self.seed, epoch]))
-        return self.dataset.shuffled(np.random.Generator(bits))[: self._num_samples]
+        return self.dataset.shuffled(np.random.Generator(bits))[: self.num_samples]
 
+    @override
     def __iter__(self) -> Iterator[Batch]:
         """One pass: the rest of an epoch that was set, else the next epoch.
 

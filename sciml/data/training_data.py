@@ -1,30 +1,11 @@
 """What training needs of data, wherever they come from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
-import torch
-
+from sciml.data.epochs import EpochLoader
 from sciml.data.statistics import DataStatistics
-from sciml.spec import Batch, DatasetSpec
-
-
-@runtime_checkable
-class Loader(Protocol):
-    """Batches in an order that is a function of seed and epoch alone."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def __len__(self) -> int: ...
-
-    def set_epoch(self, epoch: int, position: int = 0) -> None:
-        """Start the next iteration at a batch of an epoch."""
-        ...
-
-    def to(self, device: torch.device | None) -> "Loader":
-        """Hand batches out on a device."""
-        ...
+from sciml.spec import DatasetSpec
 
 
 class TrainingData(ABC):
@@ -58,11 +39,11 @@ class TrainingData(ABC):
         """Whether there are samples for a purpose: train, valid or test."""
 
     @abstractmethod
-    def train_loader(self, horizon: int, rank: int = 0, world_size: int = 1) -> Loader:
+    def train_loader(self, horizon: int, rank: int = 0, world_size: int = 1) -> EpochLoader:
         """Training batches with `horizon` target frames for one of several processes."""
 
     @abstractmethod
-    def validation_loader(self) -> Loader:
+    def validation_loader(self) -> EpochLoader:
         """Batches to validate on, the same ones every time.
 
         Raises:

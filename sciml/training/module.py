@@ -1,7 +1,7 @@
 """The only LightningModule: a model, an objective, an optimiser and a schedule."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, cast, final, runtime_checkable
+from typing import Any, TypeAlias, cast, final
 
 import pytorch_lightning as pl
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from sciml.data.epochs import EpochLoader
 from sciml.spec import Batch
 from sciml.training.callbacks import Budget
 from sciml.training.checkpoint import check_state
@@ -18,19 +19,6 @@ from sciml.training.schedule import Schedule
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 """Builds an optimiser, e.g. ``functools.partial(torch.optim.AdamW, lr=1e-3)``."""
-
-
-@runtime_checkable
-class EpochLoader(Protocol):
-    """A loader whose order is a pure function of its seed and the epoch."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def __len__(self) -> int: ...
-
-    def set_epoch(self, epoch: int, position: int = 0) -> None:
-        """Start the next iteration at a batch of an epoch."""
-        ...
 
 
 @final

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sciml.data.drawn import DrawnData, DrawnLoader, DrawnPlan
-from sciml.data.training_data import Loader
+from sciml.data.epochs import EpochLoader
 from sciml.simulate.poisson_samples import CosineSampler, PressureSampler, poisson_spec
 from sciml.simulate.sampler import Sampler
 from sciml.spec import Batch, DatasetSpec
@@ -41,7 +41,7 @@ def test_no_epoch_repeats_a_sample():
     assert len(made) == 3
     assert numbers(made) == [[3000, 3001, 3002, 3003], [3004, 3005, 3006, 3007], [3008, 3009]]
     assert numbers(made) == [[3010, 3011, 3012, 3013], [3014, 3015, 3016, 3017], [3018, 3019]]
-    assert isinstance(made, Loader)
+    assert isinstance(made, EpochLoader)
 
 
 def test_any_position_can_be_taken_up():

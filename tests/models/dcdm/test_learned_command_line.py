@@ -1,42 +1,18 @@
 """Learned CCMG through the command line."""
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 import sciml
-from sciml import cli
 from sciml.linalg.solve import linear_solve
 from sciml.linalg.solvers.cg import CG
 from sciml.models.dcdm.learned_ccmg import LearnedCCMG
 from tests.models.dcdm.systems import pressure_system
 
-
-@pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in an empty folder; Hydra's loggers and global state are put back."""
-    monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers, root.level = handlers, level
-    GlobalHydra.instance().clear()
-
-
-@pytest.fixture
-def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def run(*arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        cli.main()
-
-    return run
+pytestmark = pytest.mark.usefixtures("isolated")
 
 
 def test_a_net_is_trained_judged_saved_and_preconditions(
