@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import cg
 
-import sciml
+from sciml import PoissonOperator, linear_solve
 
 SOLID, FLUID, AIR = 1, 2, 3
 
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     start = time.perf_counter()
     before, _ = cg(A, b.ravel(), rtol=1e-6, maxiter=100_000)
     middle = time.perf_counter()
-    after = sciml.linear_solve(sciml.PoissonOperator(flags), b, rtol=1e-6).value  # the line
+    after = linear_solve(PoissonOperator(flags), b, rtol=1e-6).value  # the line
     end = time.perf_counter()
 
     for name, p, seconds in (
