@@ -212,7 +212,8 @@ def test_help_shows_groups_and_examples(
         run_cli("--help")
     assert stop.value.code in (None, 0)
     text = capsys.readouterr().out
-    assert "model: chebyshev, fno, gp_hm, lsm, neuralop_fno, persistence" in text
+    models = "chebyshev, dcdm, fno, gp_hm, learned_ccmg, lsm, neuralop_fno, persistence"
+    assert f"model: {models}" in text
     assert text.count("python train.py") >= 3
 
 
