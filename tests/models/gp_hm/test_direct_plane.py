@@ -283,12 +283,14 @@ def test_observations_replace_a_condition(open_axis, open_sides):
     solution = solve(problem, GPHMSolver((30, 34)))
     points = inside(200)
     error = (solution.value(points) - problem.exact(points)).abs()
-    assert float(error.max()) < 1e-2
-    # without noise what is left is truncation and rounding, here 1e-6: of the order of the std
+    assert float(error.max()) < 2e-4
+    # without noise a std of 1e-9 is one of rounding, which differs with the number of threads
     assert float((error / solution.value.std(points)).square().mean()) < 25
     noisy = rectangle_problem(sides, observations=[observations(150, 0.02)])
     rough = solve(noisy, GPHMSolver((30, 34)))
-    assert float((rough.value(points) - problem.exact(points)).square().mean().sqrt()) < 0.06
+    error = (rough.value(points) - problem.exact(points)).abs()
+    assert float(error.square().mean().sqrt()) < 0.06
+    assert float((error / rough.value.std(points)).square().mean()) < 4
     assert 0.7 < rough.stats["observation_misfit"] < 1.3
 
 
